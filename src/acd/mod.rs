@@ -1,0 +1,3 @@
+//! Queues, agents and routing: who serves whom, and when.
+
+pub mod message;

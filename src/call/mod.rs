@@ -1,0 +1,1 @@
+//! A call: its legs, bridge, conference, transfer, record.

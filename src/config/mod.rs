@@ -1,0 +1,1 @@
+//! Profiles, flows and settings, loaded and checked.

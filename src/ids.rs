@@ -1,0 +1,142 @@
+//! Newtype identifiers, nothing else.
+//!
+//! Numeric ids are 63 bits: ten bits of node, then 53 bits that start at the process's boot time, so that an id
+//! is never given out twice, not by another node and not after a restart. On the wire they are decimal strings.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+macro_rules! numeric_ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = std::num::ParseIntError;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map($name)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+numeric_ids! {
+    /// One call: everything from a citizen's INVITE to the end of its last leg.
+    CallId;
+    /// One party's dialog and media in a call.
+    LegId;
+    /// One attempt to give a waiting call to an agent.
+    OfferId;
+    /// One recording.
+    RecordingId;
+    /// One ticket's row; citizens and units see its [`TicketNo`].
+    TicketId;
+    /// One dispatch of a ticket to a unit.
+    AssignmentId;
+    /// One SMS.
+    MessageId;
+    /// One lost call that is owed a call back.
+    CallbackId;
+}
+
+macro_rules! text_ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Arc<str>);
+
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                $name(text.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                $name(text.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), &*self.0)
+            }
+        }
+    )*};
+}
+
+text_ids! {
+    /// A queue's name, such as `general`.
+    QueueName;
+    /// An agent's number (工号), such as `8001`.
+    AgentNo;
+    /// A seat's telephone (分机), such as `8001`.
+    Extension;
+    /// A unit's (承办单位) code.
+    UnitCode;
+    /// A departmental hotline's number, such as `12330`.
+    HotlineNo;
+    /// A ticket's number: digits only, so that it can be keyed on a telephone.
+    TicketNo;
+    /// A user of the console or the API.
+    UserName;
+}
+
+/// Gives out numeric ids that are unique over nodes and restarts.
+#[derive(Debug)]
+pub struct IdGen {
+    node: u64,
+    next: u64,
+}
+
+impl IdGen {
+    /// `node` is 0–1023; `boot_millis` the wall clock at start, in milliseconds since 1970.
+    pub fn new(node: u16, boot_millis: i64) -> Self {
+        IdGen { node: u64::from(node & 0x3ff) << 53, next: (boot_millis.max(0) as u64) << 12 & ((1 << 53) - 1) }
+    }
+
+    /// The next number, never given out before.
+    pub fn next(&mut self) -> u64 {
+        self.next += 1;
+        self.node | self.next
+    }
+}

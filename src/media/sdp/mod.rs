@@ -1,0 +1,1 @@
+//! SDP and the offer/answer model (RFC 8866, 3264).

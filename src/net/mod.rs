@@ -1,0 +1,3 @@
+//! Sockets and clocks: everything that touches the network.
+
+pub mod clock;

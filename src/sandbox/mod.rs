@@ -1,0 +1,1 @@
+//! The simulated citizens, agents, departments and SMS centre.

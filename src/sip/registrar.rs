@@ -1,0 +1,1 @@
+//! (contract: see the module's owner)

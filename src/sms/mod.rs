@@ -1,0 +1,1 @@
+//! SMS: templates, delivery, gateway codecs.

@@ -1,0 +1,1 @@
+//! The ticket's and the assignment's machines.
