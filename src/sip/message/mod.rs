@@ -10,7 +10,7 @@ mod addr;
 mod error;
 mod framer;
 mod headers;
-mod lex;
+pub(crate) mod lex;
 mod method;
 mod name;
 mod params;
