@@ -3,7 +3,14 @@
 //! Numeric ids are 63 bits: ten bits of node, then 53 bits that start at the process's boot time, so that an id
 //! is never given out twice, not by another node and not after a restart. On the wire they are decimal strings.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 macro_rules! numeric_ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -121,22 +128,22 @@ text_ids! {
     UserName;
 }
 
-/// Gives out numeric ids that are unique over nodes and restarts.
-#[derive(Debug)]
+/// Gives out numeric ids that are unique over nodes and restarts. Clones share one counter.
+#[derive(Clone, Debug)]
 pub struct IdGen {
     node: u64,
-    next: u64,
+    last: Arc<AtomicU64>,
 }
 
 impl IdGen {
     /// `node` is 0–1023; `boot_millis` the wall clock at start, in milliseconds since 1970.
     pub fn new(node: u16, boot_millis: i64) -> Self {
-        IdGen { node: u64::from(node & 0x3ff) << 53, next: (boot_millis.max(0) as u64) << 12 & ((1 << 53) - 1) }
+        let first = ((boot_millis.max(0) as u64) << 12) & ((1 << 53) - 1);
+        IdGen { node: u64::from(node & 0x3ff) << 53, last: Arc::new(AtomicU64::new(first)) }
     }
 
     /// The next number, never given out before.
-    pub fn next(&mut self) -> u64 {
-        self.next += 1;
-        self.node | self.next
+    pub fn next(&self) -> u64 {
+        self.node | (self.last.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
