@@ -1,1 +1,3 @@
-//! One file a use case.
+//! One file a use case: what the rooms below do together.
+
+// pub mod switch;

@@ -74,8 +74,13 @@ impl Ending {
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum Role {
     Citizen,
-    Agent { agent: AgentNo },
-    Department { hotline: HotlineNo, name: String },
+    Agent {
+        agent: AgentNo,
+    },
+    Department {
+        hotline: HotlineNo,
+        name: String,
+    },
     /// A party that was dialled without a queue.
     Other,
 }

@@ -24,7 +24,10 @@ pub enum Keyed {
     Collecting,
     /// An ordinary key, for the other party.
     Pass(char),
-    ThreeWay { hotline: HotlineNo, consult: bool },
+    ThreeWay {
+        hotline: HotlineNo,
+        consult: bool,
+    },
     Merge,
     Leave,
     DropDepartment,

@@ -1,7 +1,10 @@
 //! One party of a call: its dialog, its media and what it hears.
 
 use crate::{
-    call::cdr::{Ending, LegRecord, LegStateName, Role},
+    call::{
+        cdr::{Ending, LegRecord, LegStateName, Role},
+        message::DialTarget,
+    },
     clock::UnixMillis,
     ids::{LegId, OfferId},
     media::{engine as media, sdp},
@@ -44,6 +47,8 @@ pub struct Leg {
     pub sdp: Option<sdp::Session>,
     /// The negotiated media, once there is some.
     pub params: Option<media::LegParams>,
+    /// Whom to ring once its media is open.
+    pub dial: Option<DialTarget>,
     /// The ACD's offer that rings this leg.
     pub offer: Option<(OfferId, u64)>,
     /// What it hears now; None: nothing was said to the engine yet.
@@ -72,6 +77,7 @@ impl Leg {
             state: LegState::Opening,
             sdp: None,
             params: None,
+            dial: None,
             offer: None,
             hears: None,
             announcing: None,

@@ -1,8 +1,14 @@
 //! What a call is told, what it asks for, and what may be commanded of it.
 
 use crate::{
-    acd, ids::{AgentNo, CallId, Extension, HotlineNo, LegId, QueueName, RecordingId},
-    ivr, media::engine as media, sip::{endpoint::{LegEvent, TransactionId}, message::Response},
+    acd,
+    ids::{AgentNo, CallId, Extension, HotlineNo, LegId, QueueName, RecordingId},
+    ivr,
+    media::engine as media,
+    sip::{
+        endpoint::{LegEvent, TransactionId},
+        message::Response,
+    },
 };
 use bytes::Bytes;
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -11,7 +17,6 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 pub type Clips = HashMap<String, Arc<media::Clip>>;
 
 /// What a call is made with; shared by all calls and replaced whole when settings change.
-#[derive(Debug)]
 pub struct Settings {
     pub clips: Arc<Clips>,
     /// How long a department may ring.
@@ -27,6 +32,15 @@ pub struct Settings {
     /// Codecs in the order that we offer them.
     pub codecs: Vec<media::Codec>,
     pub ptime_ms: u8,
+    /// From where a leg's RTP is taken when it does not come from where the offer said.
+    pub learn: media::LearnPolicy,
+    pub hours: Arc<dyn ivr::Hours>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("clips", &self.clips.len()).finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -42,6 +56,8 @@ impl Default for Settings {
             silence_waiting: seconds(300),
             codecs: vec![media::Codec::Pcma, media::Codec::Pcmu],
             ptime_ms: 20,
+            learn: media::LearnPolicy::SameHost,
+            hours: Arc::new(|_: &str, _| true),
         }
     }
 }
@@ -98,15 +114,28 @@ pub enum Input {
     /// The record could not be made durable.
     SpoolFailed,
     /// The answer to `Output::OpenMedia`.
-    MediaOpened { leg: LegId, local: SocketAddr },
-    MediaFailed { leg: LegId },
-    Sip { leg: LegId, event: LegEvent },
+    MediaOpened {
+        leg: LegId,
+        local: SocketAddr,
+    },
+    MediaFailed {
+        leg: LegId,
+    },
+    Sip {
+        leg: LegId,
+        event: LegEvent,
+    },
     /// The dial target has no registered telephone, or its address cannot be reached.
-    NoRoute { leg: LegId },
+    NoRoute {
+        leg: LegId,
+    },
     Media(media::Event),
     Acd(acd::message::Output),
     /// The answer to `Output::FindHotline`.
-    Hotline { hotline: HotlineNo, found: Result<HotlineTarget, HotlineRefusal> },
+    Hotline {
+        hotline: HotlineNo,
+        found: Result<HotlineTarget, HotlineRefusal>,
+    },
 }
 
 /// Where a departmental hotline is rung.
@@ -136,14 +165,22 @@ pub enum Output {
     /// Make the record of this accepted call durable, then say `Spooled`.
     Spool,
     /// Open sockets for a leg, then say `MediaOpened`.
-    OpenMedia { leg: LegId },
-    CloseMedia { leg: LegId },
+    OpenMedia {
+        leg: LegId,
+    },
+    CloseMedia {
+        leg: LegId,
+    },
     Media(media::Command),
     Sip(SipCommand),
     Acd(acd::message::Input),
-    FindHotline { hotline: HotlineNo },
+    FindHotline {
+        hotline: HotlineNo,
+    },
     /// `Call::view` changed: publish it. `milestone`: also keep it in the spool.
-    Changed { milestone: bool },
+    Changed {
+        milestone: bool,
+    },
     /// Something worth telling the live page and the ticket's history.
     Said(Said),
     /// All legs are over; the record is complete. The last output.
@@ -174,18 +211,54 @@ pub enum Said {
 /// What a call asks of the SIP endpoint.
 #[derive(Clone, Debug)]
 pub enum SipCommand {
-    Progress { leg: LegId, status: u16, sdp: Option<Bytes> },
-    Answer { leg: LegId, sdp: Bytes },
-    Reject { leg: LegId, status: u16, cause: u8 },
+    Progress {
+        leg: LegId,
+        status: u16,
+        sdp: Option<Bytes>,
+    },
+    Answer {
+        leg: LegId,
+        sdp: Bytes,
+    },
+    Reject {
+        leg: LegId,
+        status: u16,
+        cause: u8,
+    },
     /// Ring a new leg. `from` is the number shown.
-    Dial { leg: LegId, target: DialTarget, from: String, display: String, sdp: Bytes },
-    Ack { leg: LegId, sdp: Bytes },
-    HangUp { leg: LegId, cause: u8 },
-    AcceptOffer { leg: LegId, transaction: TransactionId, sdp: Bytes },
-    RejectOffer { leg: LegId, transaction: TransactionId, status: u16 },
-    Respond { transaction: TransactionId, response: Box<Response> },
+    Dial {
+        leg: LegId,
+        target: DialTarget,
+        from: String,
+        display: String,
+        sdp: Bytes,
+    },
+    Ack {
+        leg: LegId,
+        sdp: Bytes,
+    },
+    HangUp {
+        leg: LegId,
+        cause: u8,
+    },
+    AcceptOffer {
+        leg: LegId,
+        transaction: TransactionId,
+        sdp: Bytes,
+    },
+    RejectOffer {
+        leg: LegId,
+        transaction: TransactionId,
+        status: u16,
+    },
+    Respond {
+        transaction: TransactionId,
+        response: Box<Response>,
+    },
     /// A sign of life is asked for: OPTIONS inside the dialog.
-    Probe { leg: LegId },
+    Probe {
+        leg: LegId,
+    },
 }
 
 /// What an agent, a supervisor or a phone's keys may ask of a call.
@@ -194,19 +267,26 @@ pub enum Command {
     Hold,
     Unhold,
     /// Ring a departmental hotline. `consult`: talk to it first, the citizen on hold, until `Merge`.
-    ThreeWay { hotline: HotlineNo, consult: bool },
+    ThreeWay {
+        hotline: HotlineNo,
+        consult: bool,
+    },
     /// Join the consulted department and the citizen.
     Merge,
     /// The agent leaves; the citizen and the department go on.
     Leave,
     /// One leg is dropped; the others go on.
-    Drop { leg: LegId },
+    Drop {
+        leg: LegId,
+    },
     /// Everybody is hung up.
     HangUp,
     RecordPause,
     RecordResume,
     /// Keys are sent to the department (or to the citizen when there is none).
-    SendDigits { digits: String },
+    SendDigits {
+        digits: String,
+    },
 }
 
 /// Why a command was refused; nothing changed.

@@ -1,0 +1,45 @@
+# `make test` passes all tests on a fresh Debian; `make help` lists the rest.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+.PHONY: help test deps fmt lint unit scenario demo fuzz bench run
+
+help:
+	@echo "make run       the sandbox: dial sip:12345@127.0.0.1:5060, look at http://127.0.0.1:8080/"
+	@echo "make test      everything: format, lints, tests, scenarios with real peers, fuzzing, a short load"
+	@echo "make bench     the figures of docs/performance.md"
+
+run:
+	cargo run --release
+
+test: deps fmt lint unit scenario demo fuzz
+	@echo "all tests passed"
+
+# What the tests need on a fresh Debian: sipp and baresip as peers. Needs root the first time.
+deps:
+	@tests/install-peers
+
+fmt:
+	cargo fmt --check
+
+lint:
+	cargo clippy --locked --lib --bins --tests --profile test -- -D warnings
+
+unit:
+	cargo test --locked
+
+demo: target/release/hotline
+	tests/demo
+
+scenario: target/release/hotline
+	tests/peers/run
+
+.PHONY: target/release/hotline
+target/release/hotline:
+	cargo build --locked --release
+
+fuzz:
+	tests/fuzz
+
+bench: target/release/hotline
+	benches/run

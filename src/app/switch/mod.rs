@@ -1,0 +1,440 @@
+//! The switch: the SIP endpoint, the registrar, the ACD and all calls of one shard, driven together.
+//!
+//! It has no I/O and no clock either, so that whole stories run on a virtual clock (`tests/sim`): the shell
+//! (`app::switch_task`) brings packets, time, media events and commands, and carries out what comes back. Calls are
+//! driven here directly and not by a task each: a step of a call is a function call, not two wake-ups
+//! (docs/decisions/0002-calls-are-driven-by-their-switch.md).
+
+mod gate;
+mod outbound;
+mod registration;
+
+use crate::{
+    acd::{Acd, message as acd},
+    call::{
+        Call, Command, Rejected,
+        cdr::{CallRecord, Ending, What, Whose},
+        message::{self as call, HotlineRefusal, HotlineTarget, Said, SipCommand},
+    },
+    clock::Now,
+    ids::{AgentNo, CallId, Extension, HotlineNo, IdGen, LegId, QueueName},
+    media::engine as media,
+    sip::{
+        auth::{Authenticator, Ha1Set},
+        endpoint::{self, DialogSnapshot, Endpoint, Flow},
+        registrar::Registrar,
+    },
+};
+use bytes::Bytes;
+use rand::{SeedableRng, rngs::StdRng};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+pub use gate::{NumberRoute, Pattern, Profile, ProfileKind, RouteTo};
+
+/// What the switch decides by; replaced whole when settings change.
+#[derive(Debug)]
+pub struct Config {
+    pub profiles: Vec<Profile>,
+    /// Digest secrets by user.
+    pub credentials: HashMap<String, Ha1Set>,
+    /// Departmental hotlines by number.
+    pub hotlines: HashMap<HotlineNo, Result<HotlineTarget, HotlineRefusal>>,
+    /// Skills by agent number.
+    pub skills: HashMap<AgentNo, Vec<(String, u8)>>,
+    /// Agents are ready as soon as they register.
+    pub ready_on_register: bool,
+    pub realm: String,
+    pub call: Arc<call::Settings>,
+}
+
+/// The media side, as the switch sees it. Commands must never block.
+pub trait MediaPort {
+    /// Opens the sockets of a leg.
+    ///
+    /// # Errors
+    /// No port is free, or the system refused.
+    fn open(&mut self, group: CallId, leg: LegId) -> io::Result<SocketAddr>;
+    fn command(&mut self, group: CallId, command: media::Command);
+    fn close(&mut self, group: CallId, leg: LegId);
+}
+
+/// What the switch is told, beside time.
+#[derive(Debug)]
+pub enum Input {
+    Sip(endpoint::Input),
+    Media(media::CallEvent),
+    /// The spool made the record of an accepted call durable, or could not.
+    Spooled { call: CallId, durable: bool },
+    /// A change to agents by API.
+    Acd(acd::Input),
+    /// No new calls from here on; those in progress go on.
+    Drain,
+}
+
+/// What the switch wants done.
+#[derive(Debug)]
+pub enum Output {
+    Transmit { flow: Flow, bytes: Bytes },
+    /// Make this accepted call durable, then say `Spooled`.
+    Spool(Box<CallRecord>),
+    /// The record changed; a milestone also goes to the spool.
+    Changed { record: Box<CallRecord>, milestone: bool },
+    /// A dialog came to be: kept, so that it can be ended after a crash.
+    Dialog { call: CallId, leg: LegId, snapshot: Box<DialogSnapshot> },
+    Said { call: CallId, said: Said },
+    /// The call is over, its record complete.
+    Over(Box<CallRecord>),
+    RecordingDone { call: CallId, event: media::Event },
+    AgentChanged { agent: AgentNo },
+    QueueChanged { queue: QueueName },
+    AgentTransition(acd::Transition),
+    Registered { extension: Extension, registered: bool },
+}
+
+/// The switch of one shard.
+pub struct Switch<M> {
+    config: Arc<Config>,
+    ids: IdGen,
+    endpoint: Endpoint,
+    registrar: Registrar,
+    auth: Authenticator,
+    acd: Acd,
+    calls: HashMap<CallId, Call>,
+    legs: HashMap<LegId, CallId>,
+    timers: BinaryHeap<Reverse<(Instant, CallId)>>,
+    media: M,
+    rng: StdRng,
+    draining: bool,
+    output: VecDeque<Output>,
+}
+
+/// What a switch is built of.
+pub struct Parts<M> {
+    pub config: Arc<Config>,
+    pub ids: IdGen,
+    pub endpoint: Endpoint,
+    pub registrar: Registrar,
+    pub auth: Authenticator,
+    pub acd: Acd,
+    pub media: M,
+    pub rng: StdRng,
+}
+
+impl<M: MediaPort> Switch<M> {
+    /// A switch without calls.
+    pub fn new(parts: Parts<M>) -> Self {
+        let Parts { config, ids, endpoint, registrar, auth, acd, media, mut rng } = parts;
+        let rng = StdRng::from_rng(&mut rng);
+        Switch {
+            config,
+            ids,
+            endpoint,
+            registrar,
+            auth,
+            acd,
+            calls: HashMap::new(),
+            legs: HashMap::new(),
+            timers: BinaryHeap::new(),
+            media,
+            rng,
+            draining: false,
+            output: VecDeque::new(),
+        }
+    }
+
+    /// Takes what happened.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Sip(input) => self.endpoint.handle_input(now, input),
+            Input::Media(event) => self.media_event(now, event),
+            Input::Spooled { call, durable } => {
+                let input = if durable { call::Input::Spooled } else { call::Input::SpoolFailed };
+                self.tell(now, call, input);
+            }
+            Input::Acd(input) => self.acd.handle_input(now, input),
+            Input::Drain => self.draining = true,
+        }
+        self.settle(now);
+    }
+
+    /// Carries out a command on a call.
+    ///
+    /// # Errors
+    /// None: no such call is in progress. Otherwise why the call refused; nothing changed.
+    pub fn command(&mut self, now: Now, call: CallId, command: Command) -> Result<(), Option<Rejected>> {
+        let result = match self.calls.get_mut(&call) {
+            Some(call) => call.handle_command(now, command).map_err(Some),
+            None => Err(None),
+        };
+        self.follow(now, call);
+        self.settle(now);
+        result
+    }
+
+    /// The next thing to do, until None.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    /// When [`Switch::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let calls = self.timers.peek().map(|Reverse((at, _))| *at);
+        [calls, self.endpoint.poll_timeout(), self.acd.poll_timeout(), self.registrar.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Takes the passing of time.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.endpoint.handle_timeout(now);
+        self.acd.handle_timeout(now);
+        self.registrar.handle_timeout(now);
+        while let Some(Reverse((at, id))) = self.timers.peek().copied()
+            && at <= now.mono
+        {
+            self.timers.pop();
+            // An entry that is no longer the call's own is left from an earlier plan.
+            if let Some(call) = self.calls.get_mut(&id).filter(|call| call.poll_timeout().is_some_and(|at| at <= now.mono)) {
+                call.handle_timeout(now);
+                self.follow(now, id);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Settings changed: calls in progress keep what they began with.
+    pub fn reconfigure(&mut self, config: Arc<Config>) {
+        self.config = config;
+    }
+
+    /// The ACD, for the live page.
+    pub fn acd(&self) -> &Acd {
+        &self.acd
+    }
+
+    /// How many calls are in progress.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The SIP endpoint's counters.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The media side.
+    pub fn media(&mut self) -> &mut M {
+        &mut self.media
+    }
+
+    /// Hangs up everything: the end of a drain.
+    pub fn end_all(&mut self, now: Now) {
+        let ending = Ending { whose: Whose::Us, what: What::Lost, sip: 0, q850: 41 };
+        for id in self.calls.keys().copied().collect::<Vec<_>>() {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.finish(now, ending);
+            }
+            self.follow(now, id);
+        }
+        self.settle(now);
+    }
+
+    /// Ends a dialog that a crash left behind.
+    pub fn end_old_dialog(&mut self, now: Now, snapshot: DialogSnapshot) {
+        let leg = LegId(self.ids.next());
+        if self.endpoint.restore(now, leg, snapshot) {
+            self.endpoint.hang_up(now, leg, 41);
+        }
+        self.settle(now);
+    }
+
+    /// Passes on what the machines have to tell each other, until all are quiet.
+    fn settle(&mut self, now: Now) {
+        loop {
+            if let Some(output) = self.endpoint.poll_output() {
+                self.endpoint_output(now, output);
+            } else if let Some(output) = self.acd.poll_output() {
+                self.acd_output(now, output);
+            } else if let Some(event) = self.registrar.poll_event() {
+                self.registration_changed(now, event);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn endpoint_output(&mut self, now: Now, output: endpoint::Output) {
+        match output {
+            endpoint::Output::Transmit { flow, bytes } => self.output.push_back(Output::Transmit { flow, bytes }),
+            endpoint::Output::Event(endpoint::Event::Invite { leg, flow, request }) => {
+                self.invited(now, leg, flow, &request)
+            }
+            endpoint::Output::Event(endpoint::Event::Request { transaction, flow, request }) => {
+                self.requested(now, transaction, flow, &request)
+            }
+            endpoint::Output::Event(endpoint::Event::Leg { leg, event }) => self.leg_event(now, leg, event),
+        }
+    }
+
+    fn leg_event(&mut self, now: Now, leg: LegId, event: endpoint::LegEvent) {
+        let Some(call) = self.legs.get(&leg).copied() else { return };
+        let confirmed = matches!(event, endpoint::LegEvent::Confirmed { .. } | endpoint::LegEvent::Answered { .. });
+        if confirmed
+            && self.calls.get(&call).is_some_and(Call::is_recorded)
+            && let Some(snapshot) = self.endpoint.snapshot(leg)
+        {
+            self.output.push_back(Output::Dialog { call, leg, snapshot: Box::new(snapshot) });
+        }
+        self.tell(now, call, call::Input::Sip { leg, event });
+    }
+
+    fn acd_output(&mut self, now: Now, output: acd::Output) {
+        match output {
+            acd::Output::AgentChanged { agent } => self.output.push_back(Output::AgentChanged { agent }),
+            acd::Output::QueueChanged { queue } => self.output.push_back(Output::QueueChanged { queue }),
+            acd::Output::Transition(transition) => self.output.push_back(Output::AgentTransition(transition)),
+            acd::Output::Offer { call, .. }
+            | acd::Output::Withdraw { call, .. }
+            | acd::Output::Confirmed { call, .. }
+            | acd::Output::Stale { call, .. }
+            | acd::Output::Position { call, .. }
+            | acd::Output::Overflow { call, .. } => {
+                let lost = match &output {
+                    acd::Output::Offer { offer, epoch, .. } if !self.calls.contains_key(&call) => Some((*offer, *epoch)),
+                    _ => None,
+                };
+                if let Some((offer, epoch)) = lost {
+                    let why = acd::OfferFailure::CallerGone;
+                    self.acd.handle_input(now, acd::Input::Failed { offer, epoch, why });
+                }
+                self.tell(now, call, call::Input::Acd(output));
+            }
+        }
+    }
+
+    fn media_event(&mut self, now: Now, event: media::CallEvent) {
+        let media::CallEvent { call, event } = event;
+        let leg = match &event {
+            media::Event::RecordingDone { .. } => {
+                return self.output.push_back(Output::RecordingDone { call, event });
+            }
+            media::Event::Digit { leg, .. }
+            | media::Event::PlayDone { leg, .. }
+            | media::Event::Silent { leg, .. }
+            | media::Event::Heard { leg } => *leg,
+            _ => return,
+        };
+        // Rooms group legs of several calls: the leg says whose event it is.
+        if let Some(call) = self.legs.get(&leg).copied() {
+            self.tell(now, call, call::Input::Media(event));
+        }
+    }
+
+    /// Gives a call an input and does what it asks for.
+    fn tell(&mut self, now: Now, id: CallId, input: call::Input) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.handle_input(now, input);
+            self.follow(now, id);
+        }
+    }
+
+    fn follow(&mut self, now: Now, id: CallId) {
+        let before = self.calls.get(&id).and_then(Call::poll_timeout);
+        while let Some(output) = self.calls.get_mut(&id).and_then(Call::poll_output) {
+            self.call_output(now, id, output);
+        }
+        let after = self.calls.get(&id).and_then(Call::poll_timeout);
+        if let Some(at) = after.or(before) {
+            self.timers.push(Reverse((at, id)));
+        }
+    }
+
+    fn call_output(&mut self, now: Now, id: CallId, output: call::Output) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let group = call.media_group();
+        match output {
+            call::Output::Spool => self.output.push_back(Output::Spool(Box::new(call.view()))),
+            call::Output::OpenMedia { leg } => {
+                self.legs.insert(leg, id);
+                let input = match self.media.open(group, leg) {
+                    Ok(local) => call::Input::MediaOpened { leg, local },
+                    Err(_) => call::Input::MediaFailed { leg },
+                };
+                call.handle_input(now, input);
+            }
+            call::Output::CloseMedia { leg } => self.media.close(group, leg),
+            call::Output::Media(command) => self.media.command(group, command),
+            call::Output::Sip(command) => self.sip_command(now, id, command),
+            call::Output::Acd(input) => self.acd.handle_input(now, input),
+            call::Output::FindHotline { hotline } => {
+                let found = self.config.hotlines.get(&hotline).cloned().unwrap_or(Err(HotlineRefusal::Unknown));
+                call.handle_input(now, call::Input::Hotline { hotline, found });
+            }
+            call::Output::Changed { milestone } => {
+                if call.is_recorded() {
+                    self.output.push_back(Output::Changed { record: Box::new(call.view()), milestone });
+                }
+            }
+            call::Output::Said(said) => {
+                if call.is_recorded() {
+                    self.output.push_back(Output::Said { call: id, said });
+                }
+            }
+            call::Output::Over => {
+                let record = call.view();
+                for leg in &record.legs {
+                    self.legs.remove(&leg.id);
+                }
+                self.calls.remove(&id);
+                if record.ticket || record.cdr {
+                    self.output.push_back(Output::Over(Box::new(record)));
+                }
+            }
+        }
+    }
+
+    fn sip_command(&mut self, now: Now, id: CallId, command: SipCommand) {
+        let endpoint = &mut self.endpoint;
+        match command {
+            SipCommand::Progress { leg, status, sdp } => endpoint.progress(now, leg, status, sdp),
+            SipCommand::Answer { leg, sdp } => endpoint.answer(now, leg, sdp),
+            SipCommand::Reject { leg, status, cause } => endpoint.reject(now, leg, status, &gate::reason(cause)),
+            SipCommand::Dial { leg, target, from, display, sdp } => {
+                if !self.dial(now, leg, &target, &from, &display, sdp) {
+                    self.tell_later(now, id, call::Input::NoRoute { leg });
+                }
+            }
+            SipCommand::Ack { leg, sdp } => endpoint.ack(now, leg, sdp),
+            SipCommand::HangUp { leg, cause } => endpoint.hang_up(now, leg, cause),
+            SipCommand::AcceptOffer { leg, transaction, sdp } => endpoint.accept_offer(now, leg, transaction, sdp),
+            SipCommand::RejectOffer { leg, transaction, status } => endpoint.reject_offer(now, leg, transaction, status),
+            SipCommand::Respond { transaction, response } => endpoint.respond(now, transaction, *response),
+            SipCommand::Probe { leg } => {
+                endpoint.request(now, leg, crate::sip::message::Method::Options, Vec::new(), Bytes::new())
+            }
+        }
+    }
+
+    /// An input that arises while the call's outputs are being followed.
+    fn tell_later(&mut self, now: Now, id: CallId, input: call::Input) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.handle_input(now, input);
+        }
+    }
+
+    fn profile_of(&self, local: SocketAddr) -> Option<&Profile> {
+        self.config.profiles.iter().find(|profile| profile.listens_on(local))
+    }
+
+    fn allowed(profile: &Profile, remote: IpAddr) -> bool {
+        profile.networks.iter().any(|network| network.contains(remote))
+    }
+}

@@ -1,0 +1,55 @@
+//! SIP's sockets: UDP, and TCP with strict framing. Bytes in, bytes out; what they mean is `sip::endpoint`'s business.
+//!
+//! A TCP connection that has not brought a whole message within 30 s is closed, one without a byte for ten minutes
+//! too; there are at most [`MAX_CONNECTIONS`], and [`MAX_PER_PEER`] from one address. A peer that does not read what
+//! it is sent is closed when its queue is full. Left out: TLS and WebSocket.
+
+mod tcp;
+mod udp;
+
+pub use tcp::{Connections, MAX_CONNECTIONS, MAX_PER_PEER};
+pub use udp::Udp;
+
+use crate::sip::endpoint::{self, Flow, Transport};
+use bytes::Bytes;
+use std::{io, net::SocketAddr};
+use tokio::sync::mpsc;
+
+/// Where the sockets deliver what they read.
+pub type Inbox = mpsc::Sender<endpoint::Input>;
+
+/// All SIP sockets of a switch.
+pub struct Sockets {
+    pub udp: Udp,
+    pub connections: Connections,
+}
+
+impl Sockets {
+    /// Opens every listener.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, named in the error.
+    pub async fn open(udp: &[SocketAddr], tcp: &[SocketAddr], inbox: Inbox) -> io::Result<Self> {
+        Ok(Sockets { udp: Udp::open(udp)?, connections: Connections::listen(tcp, inbox).await? })
+    }
+
+    /// Sends a message on its flow; false when the flow is dead.
+    pub fn send(&mut self, flow: &Flow, bytes: Bytes) -> bool {
+        match flow.transport {
+            Transport::Udp => self.udp.send(flow, &bytes),
+            Transport::Tcp => self.connections.send(flow, bytes),
+            Transport::Tls | Transport::Ws | Transport::Wss => false,
+        }
+    }
+}
+
+/// An error that names the address and says what to do.
+fn in_use(kind: &str, address: SocketAddr, error: io::Error) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program uses it: end that one, or set another port in sip-profiles/",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address: set another in sip-profiles/",
+        io::ErrorKind::PermissionDenied => "a port below 1024 needs a privilege (CAP_NET_BIND_SERVICE)",
+        _ => "see the system's message",
+    };
+    io::Error::new(error.kind(), format!("{kind} {address}: {error}; {advice}"))
+}
