@@ -141,12 +141,12 @@ impl Session {
     }
 
     /// From with our tag.
-    pub fn from_value(&self) -> String {
+    pub fn local_value(&self) -> String {
         format!("{};tag={}", self.local, self.local_tag)
     }
 
     /// To, with the peer's tag once it is known.
-    pub fn to_value(&self) -> String {
+    pub fn remote_value(&self) -> String {
         match &self.remote_tag {
             Some(tag) => format!("{};tag={tag}", self.remote),
             None => self.remote.clone(),

@@ -237,12 +237,21 @@ fn received(via: &str, source: SocketAddr) -> String {
     out.join(";")
 }
 
-/// How many octets the first message of a stream has (RFC 3261 section 18.3); None when more must come.
-///
-/// Err when the head is too long or the length makes no sense: then the connection is of no use any more.
-pub fn framed(buffer: &[u8]) -> Result<Option<usize>, ()> {
+/// What the beginning of a stream's buffer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A message of so many octets.
+    Whole(usize),
+    /// A part of one.
+    More,
+    /// Too long, or a length that makes no sense: the connection is of no use any more.
+    Broken,
+}
+
+/// Finds the end of the first message of a stream by its Content-Length (RFC 3261 section 18.3).
+pub fn framed(buffer: &[u8]) -> Frame {
     let Some(head) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
-        return if buffer.len() > 65_536 { Err(()) } else { Ok(None) };
+        return if buffer.len() > 65_536 { Frame::Broken } else { Frame::More };
     };
     let text = String::from_utf8_lossy(buffer.get(..head).unwrap_or_default());
     let length = text.split("\r\n").find_map(|line| {
@@ -250,11 +259,11 @@ pub fn framed(buffer: &[u8]) -> Result<Option<usize>, ()> {
         let name = name.trim();
         (name.eq_ignore_ascii_case("Content-Length") || name.eq_ignore_ascii_case("l")).then(|| value.trim().parse())
     });
-    let body: usize = length.unwrap_or(Ok(0)).map_err(|_| ())?;
-    match head + 4 + body {
-        total if total > 131_072 => Err(()),
-        total if total <= buffer.len() => Ok(Some(total)),
-        _ => Ok(None),
+    match length.unwrap_or(Ok(0usize)) {
+        Ok(body) if body > 131_072 => Frame::Broken,
+        Ok(body) if head + 4 + body <= buffer.len() => Frame::Whole(head + 4 + body),
+        Ok(_) => Frame::More,
+        Err(_) => Frame::Broken,
     }
 }
 
@@ -302,10 +311,10 @@ mod tests {
     #[test]
     fn streams_are_cut_by_content_length() {
         let two = b"A\r\nContent-Length: 3\r\n\r\nabcB";
-        assert_eq!(framed(two), Ok(Some(27)));
-        assert_eq!(framed(&two[..26]), Ok(None));
-        assert_eq!(framed(b"A\r\nl: -1\r\n\r\n"), Err(()));
-        assert_eq!(framed(b"A\r\nl: 999999\r\n\r\n"), Err(()));
+        assert_eq!(framed(two), Frame::Whole(27));
+        assert_eq!(framed(&two[..26]), Frame::More);
+        assert_eq!(framed(b"A\r\nl: -1\r\n\r\n"), Frame::Broken);
+        assert_eq!(framed(b"A\r\nl: 999999\r\n\r\n"), Frame::Broken);
     }
 
     #[test]

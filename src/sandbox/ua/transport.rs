@@ -1,6 +1,6 @@
 //! The sockets under a simulated user agent: one UDP socket, or TCP connections made and taken at one address.
 
-use super::message::framed;
+use super::message::{Frame, framed};
 use std::{
     collections::HashMap,
     io,
@@ -151,14 +151,14 @@ async fn converse(
                         let blank = buffer.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
                         buffer.drain(..blank);
                         match framed(&buffer) {
-                            Ok(Some(total)) => {
+                            Frame::Whole(total) => {
                                 let message = buffer.drain(..total).collect();
                                 if inbound.send((message, peer)).await.is_err() {
                                     return;
                                 }
                             }
-                            Ok(None) => break,
-                            Err(()) => return,
+                            Frame::More => break,
+                            Frame::Broken => return,
                         }
                     }
                 }

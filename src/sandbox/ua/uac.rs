@@ -58,8 +58,8 @@ impl Engine {
     ) -> Vec<Header> {
         let mut headers = vec![self.via(branch), header("Max-Forwards", "70")];
         headers.extend(session.routes.iter().map(|route| header("Route", route.clone())));
-        headers.push(header("From", session.from_value()));
-        headers.push(header("To", session.to_value()));
+        headers.push(header("From", session.local_value()));
+        headers.push(header("To", session.remote_value()));
         headers.push(header("Call-ID", session.call_id.clone()));
         headers.push(header("CSeq", format!("{cseq} {method}")));
         headers.push(header("Contact", self.contact()));
