@@ -1,3 +1,4 @@
 //! The simulated citizens, agents, departments and SMS centre.
 
 pub mod sample;
+pub mod ua;
