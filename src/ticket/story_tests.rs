@@ -1,0 +1,466 @@
+//! Stories of tickets from the citizen's call to the close, and what must hold whatever is commanded.
+
+use super::{assignment::State as UnitState, calendar::tests::*, ticket::Verdict, *};
+use crate::{
+    clock::UnixMillis,
+    ids::{AssignmentId, CallId, TicketId, UnitCode},
+};
+use jiff::civil::{Date, date};
+use proptest::prelude::*;
+use serde_json::json;
+use std::cell::Cell;
+
+struct Story {
+    case: Case,
+    history: Vec<Event>,
+    now: UnixMillis,
+    rules: Rules,
+    ids: Cell<u64>,
+}
+
+impl Story {
+    /// A citizen has called; the draft is there.
+    fn call(day: Date, hour: i64, minute: i64) -> Story {
+        let calendar = october();
+        let now = at(&calendar, day, hour, minute);
+        let origin =
+            Origin { call: Some(CallId(7)), primary: true, dialled: Some("12345".into()), ..Origin::default() };
+        let citizen = Citizen { number: Some("13800000001".into()), ..Citizen::default() };
+        let draft = Ticket::draft(TicketId(1), number::ticket_no(day, 1, 1), "123456".into(), origin, citizen, now);
+        let (case, created) = Case::create(draft, &Actor::system());
+        Story { case, history: vec![created], now, rules: Rules { calendar, ..Rules::default() }, ids: Cell::new(100) }
+    }
+
+    fn registered() -> Story {
+        let mut story = Story::call(date(2026, 9, 30), 9, 0);
+        story.agent(json!({"command": "register", "matter": {"title": "路灯不亮", "kind": "complaint"}}));
+        story
+    }
+
+    fn handled_by(units: &[&str]) -> Story {
+        let mut story = Story::registered();
+        story.dispatcher(json!({"command": "dispatch", "lead": units[0], "assist": &units[1..]}));
+        story
+    }
+
+    fn at(&mut self, day: Date, hour: i64, minute: i64) -> &mut Self {
+        self.now = at(&self.rules.calendar, day, hour, minute);
+        self
+    }
+
+    fn give(&mut self, by: &Actor, command: &Command) -> Result<(), Rejected> {
+        let next_id = || {
+            self.ids.set(self.ids.get() + 1);
+            self.ids.get()
+        };
+        let context = Context { by, rules: &self.rules, next_id: &next_id };
+        let (case, events) = self.case.apply(command, &context, self.now)?;
+        assert_eq!(case.ticket.version, self.case.ticket.version + 1);
+        self.case = case;
+        self.history.extend(events);
+        Ok(())
+    }
+
+    fn give_json(&mut self, by: Actor, command: serde_json::Value) -> Result<(), Rejected> {
+        let command: Command = serde_json::from_value(command).expect("a command");
+        self.give(&by, &command)
+    }
+
+    fn agent(&mut self, command: serde_json::Value) {
+        self.give_json(Actor::centre(Role::Agent, "8001"), command).expect("taken");
+    }
+
+    fn dispatcher(&mut self, command: serde_json::Value) {
+        self.give_json(Actor::centre(Role::Dispatcher, "dispatcher"), command).expect("taken");
+    }
+
+    fn unit(&mut self, unit: &str, command: serde_json::Value) {
+        self.give_json(Actor::unit(unit, unit), command).expect("taken");
+    }
+
+    fn refused(&mut self, by: Actor, command: serde_json::Value) -> Rejected {
+        let (before, told) = (self.case.clone(), self.history.len());
+        let why = self.give_json(by, command).expect_err("refused");
+        assert_eq!((&before, told), (&self.case, self.history.len()), "a rejected command changes nothing");
+        assert!(!why.zh().is_empty() && !why.to_string().is_empty());
+        why
+    }
+
+    fn unit_state(&self, unit: &str) -> UnitState {
+        self.case.assignments.iter().rev().find(|a| a.unit.as_str() == unit).expect("assigned").state
+    }
+
+    fn state(&self) -> State {
+        self.case.ticket.state
+    }
+}
+
+fn dispatcher() -> Actor {
+    Actor::centre(Role::Dispatcher, "dispatcher")
+}
+
+#[test]
+fn from_the_call_to_the_close() {
+    let mut s = Story::call(date(2026, 9, 30), 9, 0);
+    assert_eq!(s.state(), State::Draft);
+    s.agent(json!({"command": "register", "matter": {"title": "路灯不亮", "kind": "complaint"}}));
+    assert_eq!((s.state(), s.case.ticket.class), (State::ToDispatch, Class::Request));
+    s.dispatcher(json!({"command": "dispatch", "lead": "housing", "assist": ["water"],
+        "rule": {"unit": "working_days", "value": 3}}));
+    assert_eq!(s.state(), State::Handling);
+    assert_eq!(s.case.lead().unwrap().due_at, at(&s.rules.calendar, date(2026, 10, 10), 17, 30), "over the holiday");
+    s.at(date(2026, 9, 30), 10, 0).unit("housing", json!({"command": "sign"}));
+    s.unit("water", json!({"command": "sign"}));
+    assert_eq!(s.case.lead().unwrap().signed_in_time, Some(true));
+    s.unit("housing", json!({"command": "arrived"}));
+    s.unit("housing", json!({"command": "progress", "text": "已到现场"}));
+    let early = s.refused(Actor::unit("housing", "h"), json!({"command": "reply", "text": "已修复"}));
+    assert_eq!(early.code(), "assist_pending");
+    s.unit("water", json!({"command": "reply", "text": "管道无碍"}));
+    assert_eq!(s.state(), State::Handling, "an assisting unit's reply does not end it");
+    s.at(date(2026, 10, 10), 17, 30);
+    s.unit("housing", json!({"command": "reply", "text": "已修复", "contacted": "电话告知"}));
+    assert_eq!(s.state(), State::ToReview);
+    assert!(s.case.lead().unwrap().reply.as_ref().unwrap().in_time);
+    s.dispatcher(json!({"command": "accept"}));
+    assert_eq!((s.state(), s.unit_state("water")), (State::ToFollowUp, UnitState::Accepted));
+    s.agent(json!({"command": "follow_up", "result": "satisfied", "solved": true}));
+    assert_eq!(s.state(), State::Closed);
+    assert_eq!(s.case.ticket.follow_up.solved, Some(true));
+    let names: Vec<_> = s.history.iter().map(|e| e.what.name()).collect();
+    assert_eq!(names.first(), Some(&"created"));
+    assert_eq!(names.last(), Some(&"closed"));
+    assert!(s.history.iter().enumerate().all(|(i, e)| e.seq == i as u64 + 1));
+    s.give_json(Actor::system(), json!({"command": "archive"})).unwrap();
+    assert_eq!(s.state(), State::Archived);
+}
+
+#[test]
+fn a_question_is_answered_on_the_call() {
+    let mut s = Story::call(date(2026, 9, 30), 9, 0);
+    s.agent(json!({"command": "direct_answer", "answer": "办理地点为政务中心", "matter": {"kind": "consultation"}}));
+    assert_eq!((s.state(), s.case.ticket.class), (State::Closed, Class::Request));
+    assert_eq!(s.case.ticket.closing.as_ref().unwrap().outcome, ticket::Outcome::DirectAnswer);
+}
+
+#[test]
+fn an_abandoned_call_closes_as_a_contact() {
+    let mut s = Story::call(date(2026, 9, 30), 9, 0);
+    s.give_json(Actor::system(), json!({"command": "complete", "kind": "abandoned"})).unwrap();
+    assert_eq!((s.state(), s.case.ticket.class), (State::Closed, Class::Contact(ContactKind::Abandoned)));
+    let why = s.refused(Actor::centre(Role::Agent, "8001"), json!({"command": "register"}));
+    assert_eq!(why.code(), "ticket_state");
+}
+
+#[test]
+fn a_bad_reply_is_handled_again_on_a_new_due_time() {
+    let mut s = Story::handled_by(&["housing"]);
+    let (accepted, due) = (s.case.ticket.accepted_at, s.case.ticket.due_at);
+    s.unit("housing", json!({"command": "sign"}));
+    s.unit("housing", json!({"command": "reply", "text": "不清楚"}));
+    s.at(date(2026, 10, 8), 9, 0).dispatcher(json!({"command": "redo", "reason": "未答复诉求"}));
+    let lead = s.case.lead().unwrap();
+    assert_eq!((lead.state, lead.redo, s.case.ticket.redo), (UnitState::InProgress, 1, 1));
+    assert_eq!(lead.due_at, at(&s.rules.calendar, date(2026, 10, 14), 17, 30));
+    assert_eq!((s.case.ticket.accepted_at, s.case.ticket.due_at), (accepted, due), "the citizen's clock goes on");
+    assert_eq!(s.state(), State::Handling);
+}
+
+#[test]
+fn unsatisfied_is_decided_by_a_reviewer_and_redo_is_capped() {
+    let mut s = Story::handled_by(&["housing"]);
+    s.unit("housing", json!({"command": "sign"}));
+    for round in 0..3 {
+        s.unit("housing", json!({"command": "reply", "text": "已处理"}));
+        s.dispatcher(json!({"command": "accept"}));
+        s.agent(json!({"command": "follow_up", "result": "unsatisfied", "solved": false}));
+        let again = json!({"command": "follow_up", "result": "satisfied"});
+        assert_eq!(s.refused(Actor::centre(Role::Agent, "8001"), again).code(), "awaits_decision");
+        let redo = json!({"command": "redo", "reason": "群众不满意"});
+        if round < 2 {
+            s.dispatcher(redo);
+        } else {
+            assert_eq!(s.refused(dispatcher(), redo).code(), "redo_limit");
+        }
+    }
+    s.dispatcher(json!({"command": "close_objective", "explanation": "规划所限,已说明"}));
+    assert_eq!(s.case.ticket.closing.as_ref().unwrap().outcome, ticket::Outcome::Objective);
+    assert_eq!(s.case.ticket.follow_up.verdict, Some(Verdict::Unsatisfied));
+}
+
+#[test]
+fn unreachable_closes_after_three_tries_on_two_days() {
+    let mut s = Story::handled_by(&["housing"]);
+    s.unit("housing", json!({"command": "sign"}));
+    s.unit("housing", json!({"command": "reply", "text": "已处理"}));
+    s.dispatcher(json!({"command": "accept"}));
+    for hour in [10, 11, 12] {
+        s.at(date(2026, 10, 8), hour, 0).agent(json!({"command": "follow_up", "result": "unreachable"}));
+    }
+    assert_eq!(s.state(), State::ToFollowUp, "three tries on one day are not enough");
+    s.at(date(2026, 10, 9), 10, 0).agent(json!({"command": "follow_up", "result": "unreachable"}));
+    assert_eq!(s.state(), State::Closed);
+    assert_eq!(s.case.ticket.follow_up.verdict, None, "no verdict");
+}
+
+#[test]
+fn a_return_goes_to_the_next_unit_and_the_third_is_designated() {
+    let mut s = Story::handled_by(&["a"]);
+    let clock = (s.case.ticket.accepted_at, s.case.ticket.due_at);
+    s.unit("a", json!({"command": "request_return", "reason": "非本单位职责"}));
+    s.at(date(2026, 9, 30), 11, 0).dispatcher(json!({"command": "grant_return", "to": "b"}));
+    assert_eq!((s.unit_state("a"), s.unit_state("b")), (UnitState::Returned, UnitState::ToSign));
+    assert_eq!(s.case.lead().unwrap().dispatched_at, s.now, "the unit's clock is new");
+    s.unit("b", json!({"command": "request_return", "reason": "非本单位职责"}));
+    s.dispatcher(json!({"command": "grant_return"}));
+    assert_eq!(s.state(), State::ToDispatch, "without a successor it goes back to a dispatcher");
+    s.dispatcher(json!({"command": "dispatch", "lead": "c"}));
+    s.unit("c", json!({"command": "request_return", "reason": "非本单位职责"}));
+    s.dispatcher(json!({"command": "grant_return"}));
+    assert_eq!(s.unit_state("c"), UnitState::Forced);
+    let why = s.refused(Actor::unit("c", "c"), json!({"command": "request_return", "reason": "仍非职责"}));
+    assert_eq!(why.code(), "designated");
+    s.unit("c", json!({"command": "reply", "text": "已处理"}));
+    assert_eq!((s.state(), (s.case.ticket.accepted_at, s.case.ticket.due_at)), (State::ToReview, clock));
+}
+
+#[test]
+fn a_refused_return_is_signed_now_and_never_in_time() {
+    let mut s = Story::handled_by(&["a"]);
+    s.at(date(2026, 9, 30), 9, 5).unit("a", json!({"command": "request_return", "reason": "非职责"}));
+    s.at(date(2026, 9, 30), 9, 10).dispatcher(json!({"command": "refuse_return", "reason": "属贵单位职责"}));
+    let lead = s.case.lead().unwrap();
+    assert_eq!((lead.state, lead.signed_at, lead.signed_in_time), (UnitState::InProgress, Some(s.now), Some(false)));
+    s.at(date(2026, 10, 12), 9, 0);
+    let late = s.refused(Actor::unit("a", "a"), json!({"command": "request_return", "reason": "非职责"}));
+    assert_eq!(late.code(), "return_too_late");
+}
+
+#[test]
+fn more_time_only_when_granted() {
+    let mut s = Story::handled_by(&["a"]);
+    s.unit("a", json!({"command": "sign"}));
+    let due = s.case.lead().unwrap().due_at;
+    assert_eq!(
+        s.refused(Actor::unit("a", "a"), json!({"command": "request_extension", "days": 11, "reason": "难"})).code(),
+        "extension_length"
+    );
+    assert_eq!(s.refused(dispatcher(), json!({"command": "grant_extension"})).code(), "no_extension");
+    s.unit("a", json!({"command": "request_extension", "days": 2, "reason": "需采购"}));
+    assert_eq!(s.case.lead().unwrap().due_at, due);
+    s.dispatcher(json!({"command": "grant_extension"}));
+    assert_eq!(s.case.lead().unwrap().due_at, s.rules.calendar.add_working_days(due, 2));
+    let again = json!({"command": "request_extension", "days": 2, "reason": "仍需时间"});
+    assert_eq!(s.refused(Actor::unit("a", "a"), again).code(), "extension_twice");
+}
+
+#[test]
+fn a_moved_holiday_moves_due_times_and_says_so() {
+    let mut s = Story::handled_by(&["a"]);
+    s.rules.calendar.holidays.insert(date(2026, 10, 8));
+    s.give_json(Actor::system(), json!({"command": "recompute"})).unwrap();
+    assert_eq!(s.case.lead().unwrap().due_at, at(&s.rules.calendar, date(2026, 10, 14), 17, 30));
+    assert_eq!(s.history.iter().filter(|e| e.what.name() == "due_moved").count(), 2, "the unit's and the citizen's");
+}
+
+#[test]
+fn a_supplement_returns_to_who_asked() {
+    let mut s = Story::handled_by(&["a"]);
+    s.unit("a", json!({"command": "sign"}));
+    s.unit("a", json!({"command": "ask_supplement", "question": "具体门牌号?"}));
+    assert_eq!(s.state(), State::ToSupplement);
+    s.agent(json!({"command": "supplied", "text": "人民路 1 号"}));
+    assert_eq!(s.state(), State::Handling);
+    let mut s = Story::registered();
+    s.dispatcher(json!({"command": "ask_supplement", "question": "哪个区?"}));
+    for _ in 0..3 {
+        s.agent(json!({"command": "contact_failed"}));
+    }
+    assert_eq!(s.case.ticket.closing.as_ref().unwrap().outcome, ticket::Outcome::Unsupplied);
+}
+
+#[test]
+fn who_may_not_is_refused() {
+    let mut s = Story::registered();
+    let dispatch = json!({"command": "dispatch", "lead": "a", "assist": ["a"]});
+    assert_eq!(s.refused(Actor::centre(Role::Agent, "8001"), dispatch.clone()).code(), "role");
+    assert_eq!(s.refused(dispatcher(), dispatch).code(), "unit_twice");
+    s.agent(json!({"command": "amend", "matter": {"title": "投诉", "against": "a"}}));
+    assert_eq!(s.refused(dispatcher(), json!({"command": "dispatch", "lead": "a"})).code(), "complained_about");
+    s.dispatcher(json!({"command": "dispatch", "lead": "b"}));
+    assert_eq!(s.refused(Actor::unit("a", "a"), json!({"command": "sign"})).code(), "other_unit");
+    let id = s.case.lead().unwrap().id;
+    assert_eq!(s.refused(Actor::unit("a", "a"), json!({"command": "sign", "assignment": id})).code(), "other_unit");
+    assert_eq!(s.refused(Actor::centre(Role::Auditor, "auditor"), json!({"command": "accept"})).code(), "role");
+    let long = "长".repeat(command::MAX_TEXT + 1);
+    assert_eq!(
+        s.refused(Actor::unit("b", "b"), json!({"command": "progress", "text": long})).code(),
+        "assignment_state".replace("assignment_state", "field")
+    );
+}
+
+#[test]
+fn withdrawing_takes_it_back_from_the_units() {
+    let mut s = Story::handled_by(&["a", "b"]);
+    s.agent(json!({"command": "withdraw", "reason": "已自行解决"}));
+    assert_eq!(
+        (s.state(), s.unit_state("a"), s.unit_state("b")),
+        (State::Closed, UnitState::Recalled, UnitState::Recalled)
+    );
+}
+
+#[test]
+fn merged_and_split_again() {
+    let mut s = Story::registered();
+    let own = s.case.ticket.no.clone();
+    assert_eq!(s.refused(dispatcher(), json!({"command": "merge", "into": own})).code(), "merge_self");
+    s.dispatcher(json!({"command": "merge", "into": "261001010000017"}));
+    assert_eq!(s.state(), State::Merged);
+    s.dispatcher(json!({"command": "split"}));
+    assert_eq!((s.state(), s.case.ticket.merged_into.is_none()), (State::ToDispatch, true));
+}
+
+#[test]
+fn everything_survives_json() {
+    let mut s = Story::handled_by(&["a", "b"]);
+    s.unit("a", json!({"command": "sign"}));
+    let text = serde_json::to_string(&s.case).unwrap();
+    assert_eq!(serde_json::from_str::<Case>(&text).unwrap(), s.case);
+    for event in &s.history {
+        let value = serde_json::to_value(event).unwrap();
+        assert_eq!(value["event"], event.what.name());
+        assert_eq!(&serde_json::from_value::<Event>(value).unwrap(), event);
+    }
+    for state in State::ALL {
+        assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+    }
+    for state in UnitState::ALL {
+        assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+    }
+    for role in Role::ALL {
+        assert_eq!(Role::from_name(role.name()), Some(role));
+        assert_eq!(serde_json::to_value(role).unwrap(), role.name());
+    }
+}
+
+fn any_unit() -> impl Strategy<Value = UnitCode> {
+    prop_oneof![Just("a"), Just("b"), Just("c"), Just("d")].prop_map(UnitCode::from)
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let text = || prop_oneof![9 => Just("事由".to_owned()), 1 => Just(String::new())];
+    let id = || prop_oneof![4 => Just(None), 1 => (100u64..106).prop_map(|n| Some(AssignmentId(n)))];
+    let verdict = prop_oneof![
+        Just(Verdict::Satisfied),
+        Just(Verdict::BasicallySatisfied),
+        Just(Verdict::Unsatisfied),
+        Just(Verdict::Unreachable)
+    ];
+    prop_oneof![
+        prop_oneof![
+            Just(Command::Register { matter: Matter::default(), citizen: None }),
+            (text(), any::<bool>()).prop_map(|(answer, follow_up)| Command::DirectAnswer { matter: None, answer, follow_up }),
+            text().prop_map(|reason| Command::Withdraw { reason }),
+            text().prop_map(|note| Command::Urge { note }),
+            Just(Command::Complete { kind: ContactKind::Silent, note: String::new(), chases: None }),
+            text().prop_map(|reason| Command::Void { reason }),
+            Just(Command::Split { reason: String::new() }),
+            Just(Command::Archive {}),
+            Just(Command::Recompute {}),
+        ],
+        4 => (any_unit(), proptest::collection::vec(any_unit(), 0..3)).prop_map(|(lead, assist)| Command::Dispatch {
+            lead, assist, rule: None, note: String::new()
+        }),
+        6 => prop_oneof![
+            id().prop_map(|assignment| Command::Sign { assignment }),
+            (id(), text()).prop_map(|(assignment, text)| Command::Reply { assignment, text, contacted: None }),
+            (id(), text()).prop_map(|(assignment, reason)| Command::RequestReturn { assignment, reason }),
+            (id(), text(), 0u32..12).prop_map(|(assignment, reason, days)| Command::RequestExtension { assignment, days, reason }),
+            (id(), text()).prop_map(|(assignment, reason)| Command::Suspend { assignment, reason }),
+            id().prop_map(|assignment| Command::Resume { assignment }),
+        ],
+        5 => prop_oneof![
+            (id(), proptest::option::of(any_unit())).prop_map(|(assignment, to)| Command::GrantReturn { assignment, to }),
+            (id(), text()).prop_map(|(assignment, reason)| Command::RefuseReturn { assignment, reason }),
+            id().prop_map(|assignment| Command::GrantExtension { assignment }),
+            (id(), proptest::option::of(any_unit())).prop_map(|(assignment, to)| Command::Recall {
+                assignment, to, reason: String::new()
+            }),
+            (100u64..106).prop_map(|n| Command::Waive { assignment: AssignmentId(n), reason: String::new() }),
+            (id(), text()).prop_map(|(assignment, question)| Command::AskSupplement { question, assignment }),
+            text().prop_map(|text| Command::Supplied { text }),
+            Just(Command::ContactFailed { note: String::new() }),
+        ],
+        4 => prop_oneof![
+            Just(Command::Accept { note: String::new() }),
+            text().prop_map(|reason| Command::Redo { reason, rule: None }),
+            text().prop_map(|explanation| Command::CloseObjective { explanation }),
+            verdict.prop_map(|result| Command::FollowUp { result, solved: Some(true), note: String::new() }),
+        ],
+    ]
+}
+
+fn any_actor() -> impl Strategy<Value = Actor> {
+    prop_oneof![
+        3 => Just(Actor::system()),
+        1 => Just(dispatcher()),
+        2 => any_unit().prop_map(|unit| Actor::unit(unit.as_str(), "clerk")),
+    ]
+}
+
+fn check(before: &Case, after: &Case, command: &Command) {
+    let (old, new) = (&before.ticket, &after.ticket);
+    assert_eq!(old.accepted_at, new.accepted_at, "the citizen's clock never restarts");
+    assert!(old.due_at.is_none() || old.due_at == new.due_at || matches!(command, Command::Recompute {}));
+    assert!(old.history < new.history || matches!(command, Command::Recompute {}), "everything leaves its trace");
+    if !old.state.is_open() {
+        assert!(old.state == new.state || old.state.may_become(new.state), "closed is final");
+        assert_eq!(old.closing, new.closing, "and so is the way it ended");
+    }
+    assert_eq!(new.state == State::Closed || new.state == State::Archived, new.closing.is_some());
+    let leads = after.assignments.iter().filter(|a| a.role == UnitRole::Lead && a.state.is_live()).count();
+    assert!(leads <= 1);
+    match new.state {
+        State::Handling => assert!(after.lead().is_some_and(|lead| lead.state.is_open())),
+        State::ToReview => assert!(after.lead().is_some_and(|lead| lead.state == UnitState::Replied)),
+        _ => {}
+    }
+    if !new.state.is_open() {
+        assert!(after.assignments.iter().all(|a| !a.state.is_open()), "nobody works on a ticket that ended");
+    }
+    assert!(after.assignments.len() >= before.assignments.len());
+    for (a, b) in before.assignments.iter().zip(&after.assignments) {
+        assert_eq!((a.id, &a.unit, a.dispatched_at), (b.id, &b.unit, b.dispatched_at));
+        assert!(
+            !matches!(a.state, UnitState::Returned | UnitState::Recalled | UnitState::Waived) || a.state == b.state
+        );
+    }
+    let mut units: Vec<_> = after.assignments.iter().filter(|a| a.state.is_live()).map(|a| &a.unit).collect();
+    let count = units.len();
+    units.sort();
+    units.dedup();
+    assert_eq!(units.len(), count, "no unit has a ticket twice");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_is_commanded(
+        register in any::<bool>(),
+        steps in proptest::collection::vec((any_actor(), any_command(), 0i64..200_000_000), 1..60),
+    ) {
+        let mut story = if register { Story::registered() } else { Story::call(date(2026, 9, 30), 9, 0) };
+        story.rules.policy.may_suspend = true;
+        for (by, command, passed) in steps {
+            story.now.0 += passed;
+            let (before, told) = (story.case.clone(), story.history.len());
+            let kept = story.history.clone();
+            match story.give(&by, &command) {
+                Ok(()) => check(&before, &story.case, &command),
+                Err(_) => prop_assert_eq!((&before, told), (&story.case, story.history.len())),
+            }
+            prop_assert_eq!(&story.history[..told], &kept[..], "history is only added to");
+            prop_assert!(story.history.iter().enumerate().all(|(i, e)| e.seq == i as u64 + 1));
+        }
+    }
+}
