@@ -1,1 +1,3 @@
 //! The simulated citizens, agents, departments and SMS centre.
+
+pub mod smsc;
