@@ -1,3 +1,4 @@
 //! Sockets and clocks: everything that touches the network.
 
 pub mod clock;
+pub mod sms;

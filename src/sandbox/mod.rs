@@ -1,4 +1,5 @@
 //! The simulated citizens, agents, departments and SMS centre.
 
 pub mod sample;
+pub mod smsc;
 pub mod ua;

@@ -208,6 +208,9 @@ struct Link {
     next_enquire: Instant,
     paused_until: Option<Instant>,
     next_pause: Duration,
+    /// A submit was answered since the bind and since the last answer that was lost. Until then one submit at a time
+    /// is risked, so that a mute SMS centre makes one message uncertain, not a window of them.
+    proven: bool,
 }
 
 #[derive(Debug)]
@@ -248,12 +251,22 @@ impl Session {
         }
     }
 
-    /// Whether a submit would be sent at once: bound, room in the window, no pause.
+    /// Whether a submit would be sent at once: bound, room in the window (one until the first answer), no pause.
     pub fn can_accept(&self) -> bool {
         match &self.state {
-            State::Bound(link) => link.paused_until.is_none() && link.sent.len() < self.config.window.max(1),
+            State::Bound(link) => {
+                let window = if link.proven { self.config.window.max(1) } else { 1 };
+                link.paused_until.is_none() && link.sent.len() < window
+            }
             State::Closed | State::Binding { .. } | State::Draining(_) | State::Unbinding { .. } => false,
         }
+    }
+
+    /// Whether a submit should wait for an answer to another one. Where this is false and [`Session::can_accept`] is
+    /// too, waiting is of no use: a submit is refused at once.
+    pub fn is_window_full(&self) -> bool {
+        let paused = matches!(&self.state, State::Bound(link) if link.paused_until.is_some());
+        matches!(self.state, State::Bound(_)) && !paused && !self.can_accept()
     }
 
     /// Whether there is no connection.
@@ -330,6 +343,10 @@ impl Session {
         }
         if link.paused_until.is_some_and(|until| until <= now) {
             link.paused_until = None;
+        }
+        if silent {
+            link.proven = false;
+            link.pause(now);
         }
         // A lost answer puts the link in doubt: it is probed at once.
         let wanted = link.probe.is_none() && (silent || link.next_enquire <= now);
@@ -507,6 +524,7 @@ impl Session {
             next_enquire: now + Duration::from_secs(self.config.enquire_s.max(1)),
             paused_until: None,
             next_pause: FIRST_PAUSE,
+            proven: false,
         });
         self.outputs.push_back(Output::Event(Event::Connected { smsc: system_id }));
     }
@@ -514,6 +532,7 @@ impl Session {
     fn submit_answered(&mut self, now: Instant, header: Header, smsc_id: String) {
         let (State::Bound(link) | State::Draining(link)) = &mut self.state else { return };
         let Some((message, part)) = link.answered(header.sequence) else { return };
+        link.proven = true;
         if header.status == 0 {
             link.next_pause = FIRST_PAUSE;
             return self.outputs.push_back(Output::Event(Event::Submitted { message, part, smsc_id }));

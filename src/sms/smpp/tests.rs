@@ -42,6 +42,16 @@ impl Stage {
         stage
     }
 
+    /// Bound, and one submit answered: the whole window is open.
+    fn proven() -> Self {
+        let mut stage = Stage::bound();
+        let sequence = stage.submit(1000);
+        assert!(!stage.session.can_accept());
+        stage.peer(0, sequence, Body::SubmitSmResp { message_id: "first".into() });
+        stage.events();
+        stage
+    }
+
     fn input(&mut self, input: Input<'_>) {
         self.session.handle_input(self.now, input);
         self.drain();
@@ -137,7 +147,7 @@ fn a_submit_says_what_it_is() {
 
 #[test]
 fn answers_are_matched_by_sequence() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     let sequences: Vec<u32> = (0..3).map(|n| stage.submit(n)).collect();
     stage.peer(0, sequences[2], Body::SubmitSmResp { message_id: "c".into() });
     stage.peer(0x0B, sequences[0], Body::SubmitSmResp { message_id: String::new() });
@@ -149,7 +159,7 @@ fn answers_are_matched_by_sequence() {
 
 #[test]
 fn the_window_holds_ten() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     let first = stage.submit(0);
     (1..10).for_each(|n| assert_ne!(stage.submit(n), 0));
     assert!(!stage.session.can_accept());
@@ -161,7 +171,7 @@ fn the_window_holds_ten() {
 
 #[test]
 fn a_lost_answer_is_uncertain_and_may_still_come() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     let sequence = stage.submit(1);
     stage.pass(10 * SECOND);
     assert_eq!(stage.events(), [uncertain(1)]);
@@ -169,6 +179,11 @@ fn a_lost_answer_is_uncertain_and_may_still_come() {
     let (header, body) = stage.sent.pop().unwrap();
     assert_eq!(body, Body::EnquireLink);
     stage.peer(0, header.sequence, Body::EnquireLinkResp);
+    // Nothing more is risked until the pause is over, then one at a time.
+    assert!(!stage.session.can_accept());
+    stage.pass(SECOND);
+    assert_ne!(stage.submit(2), 0);
+    assert!(!stage.session.can_accept());
     stage.peer(0, sequence, Body::SubmitSmResp { message_id: "late".into() });
     assert_eq!(stage.events(), [submitted(1, "late")]);
     assert!(stage.session.can_accept());
@@ -176,18 +191,19 @@ fn a_lost_answer_is_uncertain_and_may_still_come() {
 
 #[test]
 fn silence_ends_the_link_and_a_reset_makes_doubt() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     stage.submit(1);
-    stage.pass(15 * SECOND);
-    stage.sent();
     stage.submit(2);
-    stage.pass(6 * SECOND);
+    stage.pass(19 * SECOND);
+    stage.sent();
+    stage.submit(3);
+    stage.pass(SECOND);
     let ending = Event::Disconnected { why: CloseReason::LinkDead };
-    assert_eq!(stage.events(), [uncertain(1), uncertain(2), ending]);
+    assert_eq!(stage.events(), [uncertain(1), uncertain(2), uncertain(3), ending]);
     assert_eq!(stage.closed, Some(CloseReason::LinkDead));
     assert_eq!(stage.session.poll_timeout(), None);
 
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     stage.submit(3);
     stage.input(Input::Disconnected);
     assert_eq!(stage.events(), [uncertain(3), Event::Disconnected { why: CloseReason::Broken }]);
@@ -197,7 +213,7 @@ fn silence_ends_the_link_and_a_reset_makes_doubt() {
 
 #[test]
 fn the_link_is_enquired_every_thirty_seconds_and_answers_itself() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     for _ in 0..3 {
         stage.pass(30 * SECOND);
         let sent = stage.sent();
@@ -211,7 +227,7 @@ fn the_link_is_enquired_every_thirty_seconds_and_answers_itself() {
 
 #[test]
 fn throttling_pauses_longer_each_time() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     for pause in [1, 2, 4, 8, 16, 30, 30] {
         let sequence = stage.submit(1);
         stage.peer(0x58, sequence, Body::SubmitSmResp { message_id: String::new() });
@@ -245,7 +261,7 @@ fn from_citizen(user_data: Vec<u8>, esm_class: u8, data_coding: u8) -> Body {
 
 #[test]
 fn receipts_and_citizens_are_answered_and_told() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     let text =
         b"id:a1 sub:001 dlvrd:001 submit date:2608011230 done date:2608011231 stat:DELIVRD err:000 text:".to_vec();
     stage.peer(0, 5, from_citizen(text.clone(), 0x04, 0));
@@ -264,7 +280,7 @@ fn receipts_and_citizens_are_answered_and_told() {
 
 #[test]
 fn long_inbound_messages_are_joined_in_any_order() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     let text = "路灯坏了".repeat(30) + "😀";
     let segments = text::segment(&text, 42).unwrap();
     for part in segments.parts.iter().rev() {
@@ -275,7 +291,7 @@ fn long_inbound_messages_are_joined_in_any_order() {
     assert_eq!(stage.events().first(), Some(&inbound(text)));
 
     // A part that never comes leaves a gap, in bounded time.
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     stage.peer(0, 7, from_citizen(segments.parts[0].user_data.clone(), 0x40, 8));
     stage.input(Input::Disconnected);
     stage.events();
@@ -284,7 +300,7 @@ fn long_inbound_messages_are_joined_in_any_order() {
     assert!(text.starts_with("路灯坏了") && text.ends_with("[…]"));
 
     // Beginnings without end do not pile up.
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     for reference in 0..=255u8 {
         stage.peer(0, 7, from_citizen(vec![5, 0, 3, reference, 255, 1, b'x'], 0x40, 0));
     }
@@ -293,7 +309,7 @@ fn long_inbound_messages_are_joined_in_any_order() {
 
 #[test]
 fn what_cannot_be_read_is_answered_and_passed_over() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     let mut frame = vec![0, 0, 0, 18, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9, b'x', b'y'];
     stage.input(Input::Bytes(&frame));
     frame[7] = 0x21;
@@ -332,7 +348,7 @@ fn binds_end_well_or_are_told() {
 
 #[test]
 fn it_drains_then_unbinds() {
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     let sequence = stage.submit(1);
     stage.input(Input::Shutdown);
     assert_eq!(stage.sent(), []);
@@ -344,7 +360,7 @@ fn it_drains_then_unbinds() {
     let ending = Event::Disconnected { why: CloseReason::Finished };
     assert_eq!(stage.events(), [failed(2, Refusal::NotSent, 0), submitted(1, "a"), ending]);
 
-    let mut stage = Stage::bound();
+    let mut stage = Stage::proven();
     stage.submit(1);
     stage.peer(0, 900, Body::Unbind);
     assert_eq!(stage.sent().pop().unwrap().1, Body::UnbindResp);
@@ -362,7 +378,7 @@ proptest! {
         cut in 1usize..50,
         submits in 0u64..12,
     ) {
-        let mut stage = Stage::bound();
+        let mut stage = Stage::proven();
         (0..submits).for_each(|n| { stage.submit(n); });
         let mut octets = Vec::new();
         for (command_id, sequence, status, body) in frames {
