@@ -504,3 +504,239 @@ fn digest_fields(value: &[u8]) -> Option<Fields> {
     }
     Some(Fields(fields))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests make their own moments")]
+    use super::*;
+    use crate::clock::UnixMillis;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    const REALM: &str = "hotline.example.cn";
+
+    fn moment() -> Now {
+        Now { mono: Instant::now(), wall: UnixMillis(1_700_000_000_000) }
+    }
+
+    fn source() -> IpAddr {
+        IpAddr::from([192, 0, 2, 7])
+    }
+
+    struct Bench {
+        server: Authenticator,
+        now: Now,
+        rng: StdRng,
+        uri: Uri,
+        set: Ha1Set,
+    }
+
+    fn bench(algorithms: &[Algorithm]) -> Bench {
+        Bench {
+            server: Authenticator::new(REALM, b"secret", algorithms.to_vec(), Duration::from_secs(300)),
+            now: moment(),
+            rng: StdRng::seed_from_u64(7),
+            uri: "sip:hotline.example.cn".parse().expect("uri"),
+            set: ha1("8001", REALM, "pass word"),
+        }
+    }
+
+    impl Bench {
+        fn challenge(&mut self) -> Vec<Challenge> {
+            let values = self.server.challenge(self.now, source(), false, &mut self.rng);
+            values.iter().map(|v| Challenge::parse(v).expect("challenge")).collect()
+        }
+
+        fn answer(&self, challenge: &Challenge, password: &str, nc: u32) -> Authorization {
+            let value = challenge.answer("8001", password, &Method::Register, &self.uri, b"", "c0ffee", nc);
+            Authorization::parse(&value).expect("credentials")
+        }
+
+        fn verify(&mut self, auth: &Authorization) -> Verdict {
+            let set = self.set.clone();
+            self.server.verify(self.now, source(), &Method::Register, &self.uri, auth, Some(&set))
+        }
+    }
+
+    #[test]
+    fn rfc_7616_examples() {
+        let uri: Uri = "http:/dir/index.html".parse().expect("uri");
+        for (algorithm, response) in [
+            ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+            ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+        ] {
+            let challenge = Challenge::parse(
+                format!(
+                    "Digest realm=\"http-auth@example.org\", qop=\"auth, auth-int\", algorithm={algorithm}, \
+                     nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", \
+                     opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\""
+                )
+                .as_bytes(),
+            )
+            .expect("challenge");
+            let hash = challenge.algorithm;
+            let ha1 = hash.hash(&[b"Mufasa", b"http-auth@example.org", b"Circle of Life"]);
+            let ha2 = hash.hash(&[b"GET", b"/dir/index.html"]);
+            let cnonce = b"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
+            let nonce = challenge.nonce.as_bytes();
+            let got = hash.hash(&[ha1.as_bytes(), nonce, b"00000001", cnonce, b"auth", ha2.as_bytes()]);
+            assert_eq!(got, response);
+            let value = challenge.answer("Mufasa", "Circle of Life", &Method::Options, &uri, b"", "x", 1);
+            let text = String::from_utf8(value.to_vec()).expect("text");
+            assert!(text.contains("opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\""));
+            assert!(text.contains("qop=auth, nc=00000001"));
+        }
+    }
+
+    #[test]
+    fn hmac_of_rfc_4231() {
+        let mac = hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
+        assert_eq!(hex::encode(mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    }
+
+    #[test]
+    fn challenges_stand_in_the_configured_order_and_either_is_accepted() {
+        let mut b = bench(&[Algorithm::Sha256, Algorithm::Md5]);
+        let challenges = b.challenge();
+        assert_eq!(challenges.iter().map(|c| c.algorithm).collect::<Vec<_>>(), [Algorithm::Sha256, Algorithm::Md5]);
+        for (challenge, nc) in challenges.iter().zip(1..) {
+            let auth = b.answer(challenge, "pass word", nc);
+            assert_eq!(auth.username, "8001");
+            assert_eq!(b.verify(&auth), Verdict::Ok);
+        }
+    }
+
+    #[test]
+    fn wrong_password_unknown_user_and_algorithm_not_offered_are_refused() {
+        let mut b = bench(&[Algorithm::Sha256]);
+        let challenge = b.challenge().remove(0);
+        let wrong = b.answer(&challenge, "password", 1);
+        assert_eq!(b.verify(&wrong), Verdict::Refused);
+        let right = b.answer(&challenge, "pass word", 1);
+        let (now, uri) = (b.now, b.uri.clone());
+        assert_eq!(b.server.verify(now, source(), &Method::Register, &uri, &right, None), Verdict::Refused);
+        assert_eq!(b.server.verify(now, source(), &Method::Invite, &uri, &right, Some(&b.set)), Verdict::Refused);
+        let elsewhere: Uri = "sip:other.example.cn".parse().expect("uri");
+        let got = b.server.verify(now, source(), &Method::Register, &elsewhere, &right, Some(&b.set));
+        assert_eq!(got, Verdict::Refused);
+        let downgraded = Challenge { algorithm: Algorithm::Md5, ..challenge };
+        let weak = b.answer(&downgraded, "pass word", 1);
+        assert_eq!(b.verify(&weak), Verdict::Refused);
+        assert!(b.server.counts.is_empty(), "refusals leave nothing behind");
+    }
+
+    #[test]
+    fn the_dummy_user_cannot_log_in() {
+        let mut b = bench(&[Algorithm::Md5]);
+        let challenge = b.challenge().remove(0);
+        let value = challenge.answer("", "", &Method::Register, &b.uri, b"", "c", 1);
+        let auth = Authorization::parse(&value).expect("credentials");
+        let (now, uri) = (b.now, b.uri.clone());
+        assert_eq!(b.server.verify(now, source(), &Method::Register, &uri, &auth, None), Verdict::Refused);
+    }
+
+    #[test]
+    fn a_count_is_good_once_and_may_come_out_of_order() {
+        let mut b = bench(&[Algorithm::Md5]);
+        let challenge = b.challenge().remove(0);
+        for (nc, verdict) in [
+            (1, Verdict::Ok),
+            (1, Verdict::Stale),
+            (3, Verdict::Ok),
+            (2, Verdict::Ok),
+            (2, Verdict::Stale),
+            (0x10, Verdict::Ok),
+            (500, Verdict::Ok),
+            (17, Verdict::Stale),
+            (u32::MAX, Verdict::Ok),
+            (500, Verdict::Stale),
+        ] {
+            let auth = b.answer(&challenge, "pass word", nc);
+            assert_eq!(b.verify(&auth), verdict, "nc {nc}");
+        }
+        let zero = b.answer(&challenge, "pass word", 0);
+        assert_eq!(b.verify(&zero), Verdict::Refused);
+    }
+
+    #[test]
+    fn old_foreign_and_moved_nonces_are_stale() {
+        let mut b = bench(&[Algorithm::Md5]);
+        let challenge = b.challenge().remove(0);
+        let auth = b.answer(&challenge, "pass word", 1);
+        let (now, uri) = (b.now, b.uri.clone());
+        let moved = IpAddr::from([192, 0, 2, 8]);
+        let got = b.server.verify(now, moved, &Method::Register, &uri, &auth, Some(&b.set));
+        assert_eq!(got, Verdict::Stale);
+        b.now = now.plus(Duration::from_secs(301));
+        assert_eq!(b.verify(&auth), Verdict::Stale);
+        b.now = now;
+        assert_eq!(b.verify(&auth), Verdict::Ok);
+        let forged = Challenge { nonce: "00".repeat(32), ..challenge.clone() };
+        let auth = b.answer(&forged, "pass word", 1);
+        assert_eq!(b.verify(&auth), Verdict::Stale);
+        let stale = b.server.challenge(now, source(), true, &mut b.rng);
+        assert!(Challenge::parse(&stale[0]).expect("challenge").stale);
+        let other = Authorization { realm: "elsewhere".into(), ..auth };
+        assert_eq!(b.verify(&other), Verdict::Missing);
+    }
+
+    #[test]
+    fn a_wall_clock_that_steps_back_changes_nothing() {
+        let mut b = bench(&[Algorithm::Md5]);
+        let challenge = b.challenge().remove(0);
+        b.now = Now { mono: b.now.mono + Duration::from_secs(10), wall: UnixMillis(0) };
+        let auth = b.answer(&challenge, "pass word", 1);
+        assert_eq!(b.verify(&auth), Verdict::Ok);
+    }
+
+    #[test]
+    fn without_qop_a_nonce_is_good_once() {
+        let mut b = bench(&[Algorithm::Md5]);
+        let challenge = Challenge { qop: None, ..b.challenge().remove(0) };
+        let auth = b.answer(&challenge, "pass word", 1);
+        assert_eq!(auth.qop, None);
+        assert_eq!(b.verify(&auth), Verdict::Ok);
+        assert_eq!(b.verify(&auth), Verdict::Stale);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_what_falls_out_cannot_be_replayed() {
+        let mut b = bench(&[Algorithm::Md5]);
+        b.server.kept = 2;
+        let mut used = Vec::new();
+        for _ in 0..4 {
+            b.now = b.now.plus(Duration::from_millis(5));
+            let challenge = b.challenge().remove(0);
+            let auth = b.answer(&challenge, "pass word", 1);
+            assert_eq!(b.verify(&auth), Verdict::Ok);
+            used.push(auth);
+        }
+        assert_eq!((b.server.counts.len(), b.server.order.len()), (2, 2));
+        for auth in used {
+            assert_eq!(b.verify(&auth), Verdict::Stale);
+        }
+        let late = b.now.plus(Duration::from_secs(400));
+        b.server.sweep(late);
+        assert_eq!((b.server.counts.len(), b.server.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn credentials_of_real_devices_parse() {
+        let value = b"Digest  username=\"8001\" ,realm=\"a,b\",\tnonce=\"n\\\"q\", uri=\"sip:h;x=1\", \
+            response=\"ABCDEF\", algorithm=md5, cnonce=\"c\", qop=\"auth\", nc=00000001, opaque=\"\"";
+        let auth = Authorization::parse(value).expect("credentials");
+        assert_eq!((auth.username.as_str(), auth.realm.as_str()), ("8001", "a,b"));
+        assert_eq!((&auth.nonce[..], &auth.response[..]), (&b"n\"q"[..], &b"abcdef"[..]));
+        assert_eq!((auth.qop.as_deref(), auth.algorithm), (Some("auth"), Some(Algorithm::Md5)));
+        for bad in [
+            &b"Basic abc"[..],
+            b"Digest",
+            b"Digestusername=\"a\"",
+            b"Digest username=\"a\"",
+            b"Digest username=\"a, realm=b",
+            b"Digest username=\"a\", username=\"b\", realm=\"r\", nonce=\"n\", uri=\"u\", response=\"r\"",
+        ] {
+            assert_eq!(Authorization::parse(bad), None, "{}", String::from_utf8_lossy(bad));
+        }
+        assert!(!format!("{auth:?}").contains("abcdef"));
+    }
+}

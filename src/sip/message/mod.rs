@@ -17,6 +17,8 @@ mod params;
 mod parse;
 mod print;
 mod status;
+#[cfg(test)]
+mod tests;
 mod text;
 mod typed;
 mod uri;

@@ -266,7 +266,8 @@ fn check_common(headers: &Headers, method: Option<&Method>) -> Result<(), Defect
             HeaderName::CSeq => {
                 seen[4] = true;
                 let cseq = CSeq::parse(value).ok_or(Defect::Header(HeaderName::CSeq))?;
-                if method.is_some_and(|m| *m != cseq.method) {
+                // With an unknown method the endpoint's 501 or 405 tells the peer more (RFC 4475 section 3.1.2.18).
+                if method.is_some_and(|m| *m != cseq.method && !matches!(m, Method::Other(_))) {
                     return Err(Defect::MethodMismatch);
                 }
             }
