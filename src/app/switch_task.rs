@@ -1,0 +1,282 @@
+//! The switch's shell: one thread that reads SIP's sockets, carries time, media events and commands to the switch,
+//! and carries out what comes back. Everything that may wait (the spool, the database, webhooks) is elsewhere.
+
+use super::{
+    App,
+    switch::{Input, MediaPort, Output, Parts, Switch},
+};
+use crate::{
+    acd::message as acd,
+    call::{Command, Rejected},
+    ids::{CallId, LegId},
+    media::engine as media,
+    net::{clock, rtp::MediaPool, sip::Sockets},
+    sip::endpoint::{self, DialogSnapshot},
+};
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Inputs that wait for the switch; at ten messages a call this is seconds of a storm.
+const MAILBOX: usize = 65_536;
+/// How many datagrams are taken before timers and commands have their turn.
+const BATCH: usize = 64;
+/// How often the figures are told.
+const FIGURES: Duration = Duration::from_secs(1);
+
+/// What the switch's thread is asked.
+pub enum Ask {
+    Input(Input),
+    Command { call: CallId, command: Command, reply: oneshot::Sender<Result<(), Option<Rejected>>> },
+    EndDialogs(Vec<DialogSnapshot>),
+    Reconfigure(Arc<super::switch::Config>),
+    EndAll,
+}
+
+/// The way to the switch.
+#[derive(Clone)]
+pub struct SwitchHandle {
+    asks: mpsc::Sender<Ask>,
+}
+
+/// The switch cannot be reached: it is overloaded, or the program is ending.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the switch takes nothing more")]
+pub struct Overloaded;
+
+impl SwitchHandle {
+    /// A handle, and what its thread reads from.
+    pub fn new() -> (Self, mpsc::Receiver<Ask>) {
+        let (asks, inbox) = mpsc::channel(MAILBOX);
+        (SwitchHandle { asks }, inbox)
+    }
+
+    /// Gives an input; refused when the mailbox is full.
+    ///
+    /// # Errors
+    /// [`Overloaded`].
+    pub fn try_input(&self, input: Input) -> Result<(), Overloaded> {
+        self.asks.try_send(Ask::Input(input)).map_err(|_| {
+            metrics::counter!("hotline_switch_mailbox_overflow_total").increment(1);
+            Overloaded
+        })
+    }
+
+    /// Carries out a command on a call.
+    ///
+    /// # Errors
+    /// [`Overloaded`]; inside, None when there is no such call, or why it was refused.
+    pub async fn command(&self, call: CallId, command: Command) -> Result<Result<(), Option<Rejected>>, Overloaded> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Command { call, command, reply }).await.map_err(|_| Overloaded)?;
+        answer.await.map_err(|_| Overloaded)
+    }
+
+    /// Tells the ACD something.
+    ///
+    /// # Errors
+    /// [`Overloaded`].
+    pub async fn acd(&self, input: acd::Input) -> Result<(), Overloaded> {
+        self.asks.send(Ask::Input(Input::Acd(input))).await.map_err(|_| Overloaded)
+    }
+
+    /// Asks anything else.
+    ///
+    /// # Errors
+    /// [`Overloaded`].
+    pub async fn ask(&self, ask: Ask) -> Result<(), Overloaded> {
+        self.asks.send(ask).await.map_err(|_| Overloaded)
+    }
+}
+
+impl MediaPort for MediaPool {
+    fn open(&mut self, group: CallId, leg: LegId) -> io::Result<SocketAddr> {
+        MediaPool::open(self, group, leg)
+    }
+
+    fn command(&mut self, group: CallId, command: media::Command) {
+        MediaPool::command(self, group, command);
+    }
+
+    fn close(&mut self, group: CallId, leg: LegId) {
+        MediaPool::close(self, group, leg);
+    }
+}
+
+/// Where SIP listens.
+pub struct Listen {
+    pub udp: Vec<SocketAddr>,
+    pub tcp: Vec<SocketAddr>,
+}
+
+/// Starts the switch's thread; returns once every listener is open.
+///
+/// # Errors
+/// An address that cannot be bound, named in the error.
+pub async fn start(
+    app: Arc<App>,
+    parts: Parts<MediaPool>,
+    listen: Listen,
+    inbox: mpsc::Receiver<Ask>,
+) -> anyhow::Result<()> {
+    let (ready, opened) = oneshot::channel();
+    thread::Builder::new().name("switch-0".to_owned()).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(ready.send(Err(error))),
+        };
+        runtime.block_on(async move {
+            let (packets, received) = mpsc::channel(MAILBOX);
+            match Sockets::open(&listen.udp, &listen.tcp, packets).await {
+                Ok(sockets) => {
+                    let _ = ready.send(Ok(()));
+                    Shell { app, switch: Switch::new(parts), sockets }.run(inbox, received).await;
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        });
+    })?;
+    Ok(opened.await??)
+}
+
+struct Shell {
+    app: Arc<App>,
+    switch: Switch<MediaPool>,
+    sockets: Sockets,
+}
+
+/// What woke the shell.
+enum Woken {
+    Readable(usize),
+    Packet(endpoint::Input),
+    Ask(Ask),
+    Due,
+    Closed,
+}
+
+impl Shell {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Ask>, mut packets: mpsc::Receiver<endpoint::Input>) {
+        let mut figures = clock::now().mono;
+        loop {
+            self.flush();
+            let now = clock::now();
+            if now.mono >= figures {
+                figures = now.mono + FIGURES;
+                self.tell_figures();
+            }
+            let due = self.switch.poll_timeout().map_or(figures, |at| at.min(figures));
+            match self.wait(&mut inbox, &mut packets, due).await {
+                Woken::Readable(index) => self.read(index),
+                Woken::Packet(input) => {
+                    self.input(Input::Sip(input));
+                    for _ in 0..BATCH {
+                        let Ok(input) = packets.try_recv() else { break };
+                        self.input(Input::Sip(input));
+                    }
+                }
+                Woken::Ask(ask) => {
+                    self.asked(ask);
+                    for _ in 0..BATCH {
+                        let Ok(ask) = inbox.try_recv() else { break };
+                        self.asked(ask);
+                    }
+                }
+                Woken::Due => {}
+                Woken::Closed => return,
+            }
+            let now = clock::now();
+            if self.switch.poll_timeout().is_some_and(|at| at <= now.mono) {
+                self.switch.handle_timeout(now);
+            }
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Ask>,
+        packets: &mut mpsc::Receiver<endpoint::Input>,
+        due: Instant,
+    ) -> Woken {
+        let sleep = tokio::time::sleep_until(due.into());
+        tokio::pin!(sleep);
+        let udp = &mut self.sockets.udp;
+        poll_fn(|cx| {
+            if let Poll::Ready(index) = udp.poll_readable(cx) {
+                return Poll::Ready(Woken::Readable(index));
+            }
+            if let Poll::Ready(ask) = inbox.poll_recv(cx) {
+                return Poll::Ready(ask.map_or(Woken::Closed, Woken::Ask));
+            }
+            if let Poll::Ready(Some(input)) = packets.poll_recv(cx) {
+                return Poll::Ready(Woken::Packet(input));
+            }
+            sleep.as_mut().poll(cx).map(|()| Woken::Due)
+        })
+        .await
+    }
+
+    fn read(&mut self, index: usize) {
+        for _ in 0..BATCH {
+            let Some((flow, bytes)) = self.sockets.udp.try_receive(index) else { return };
+            self.input(Input::Sip(endpoint::Input::Packet { flow, bytes }));
+            self.flush();
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.switch.handle_input(clock::now(), input);
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        let now = clock::now();
+        match ask {
+            Ask::Input(input) => self.switch.handle_input(now, input),
+            Ask::Command { call, command, reply } => drop(reply.send(self.switch.command(now, call, command))),
+            Ask::EndDialogs(snapshots) => {
+                for snapshot in snapshots {
+                    self.switch.end_old_dialog(now, snapshot);
+                }
+            }
+            Ask::Reconfigure(config) => self.switch.reconfigure(config),
+            Ask::EndAll => self.switch.end_all(now),
+        }
+        self.flush();
+    }
+
+    /// Carries out what the switch wants.
+    fn flush(&mut self) {
+        while let Some(output) = self.switch.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => {
+                    if !self.sockets.send(&flow, bytes) {
+                        self.input(Input::Sip(endpoint::Input::FlowFailed { flow }));
+                    }
+                }
+                Output::AgentChanged { agent } => {
+                    if let Some(snapshot) = self.switch.acd().agent(&agent) {
+                        self.app.agent_changed(snapshot);
+                    }
+                }
+                Output::QueueChanged { queue } => {
+                    if let Some(snapshot) = self.switch.acd().queue(&queue, clock::now()) {
+                        self.app.queue_changed(snapshot);
+                    }
+                }
+                output => self.app.switch_said(output),
+            }
+        }
+    }
+
+    fn tell_figures(&mut self) {
+        metrics::gauge!("hotline_calls_in_progress").set(self.switch.calls() as f64);
+        metrics::gauge!("hotline_sip_connections").set(self.sockets.connections.count() as f64);
+        self.switch.endpoint().counters().each(|name, value| metrics::counter!(name).absolute(value));
+    }
+}
