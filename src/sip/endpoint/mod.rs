@@ -1,5 +1,8 @@
 //! The endpoint: transport matching, transactions and dialogs in one machine.
 
+mod arena;
+mod wheel;
+
 use crate::{
     ids::LegId,
     sip::message::{Method, Request, Response},
