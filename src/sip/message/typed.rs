@@ -1,0 +1,170 @@
+//! Small typed values: CSeq, Content-Type, Session-Expires, Reason, RAck, Warning, Replaces.
+
+use super::{Method, Params, Token, decode_text, lex};
+use bytes::Bytes;
+use std::fmt;
+
+/// CSeq (RFC 3261 section 20.16).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CSeq {
+    /// Less than 2^31.
+    pub number: u32,
+    pub method: Method,
+}
+
+impl CSeq {
+    /// Parses a value.
+    pub fn parse(value: &Bytes) -> Option<CSeq> {
+        let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+        let number = lex::number(&value[..digits], (1 << 31) - 1)? as u32;
+        let method = lex::trim(&value[digits..]);
+        if method.len() + digits >= value.len() {
+            return None;
+        }
+        Some(CSeq { number, method: Method::from_part(value, method)? })
+    }
+}
+
+impl fmt::Display for CSeq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.number, self.method)
+    }
+}
+
+impl From<&CSeq> for Bytes {
+    fn from(cseq: &CSeq) -> Bytes {
+        cseq.to_string().into()
+    }
+}
+
+/// Content-Type (RFC 3261 section 20.15).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentType {
+    pub kind: Token,
+    pub subtype: Token,
+    pub params: Params,
+}
+
+impl ContentType {
+    /// Parses a value.
+    pub fn parse(value: &Bytes) -> Option<ContentType> {
+        let end = memchr::memchr(b';', value).unwrap_or(value.len());
+        let slash = memchr::memchr(b'/', &value[..end])?;
+        Some(ContentType {
+            kind: Token::new(value.slice_ref(lex::trim(&value[..slash])))?,
+            subtype: Token::new(value.slice_ref(lex::trim(&value[slash + 1..end])))?,
+            params: Params::of_header(value.slice(end..))?,
+        })
+    }
+
+    /// Whether this is `kind/subtype`, in any case.
+    pub fn is(&self, kind: &str, subtype: &str) -> bool {
+        self.kind.eq_ignore_ascii_case(kind.as_bytes()) && self.subtype.eq_ignore_ascii_case(subtype.as_bytes())
+    }
+}
+
+/// Who refreshes a session (RFC 4028 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresher {
+    Uac,
+    Uas,
+}
+
+/// Session-Expires (RFC 4028 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionExpires {
+    /// Seconds.
+    pub seconds: u32,
+    pub refresher: Option<Refresher>,
+}
+
+impl SessionExpires {
+    /// Parses a value.
+    pub fn parse(value: &Bytes) -> Option<SessionExpires> {
+        let end = memchr::memchr(b';', value).unwrap_or(value.len());
+        let params = Params::of_header(value.slice(end..))?;
+        let refresher = match params.get("refresher") {
+            Some(v) if v.eq_ignore_ascii_case(b"uac") => Some(Refresher::Uac),
+            Some(v) if v.eq_ignore_ascii_case(b"uas") => Some(Refresher::Uas),
+            _ => None,
+        };
+        Some(SessionExpires { seconds: lex::seconds(lex::trim(&value[..end]))?, refresher })
+    }
+}
+
+impl fmt::Display for SessionExpires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.refresher {
+            Some(Refresher::Uac) => write!(f, "{};refresher=uac", self.seconds),
+            Some(Refresher::Uas) => write!(f, "{};refresher=uas", self.seconds),
+            None => write!(f, "{}", self.seconds),
+        }
+    }
+}
+
+/// One Reason value (RFC 3326), such as `Q.850;cause=16;text="Terminated"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonValue {
+    /// `SIP`, `Q.850`…
+    pub protocol: Token,
+    pub params: Params,
+}
+
+impl ReasonValue {
+    /// A reason with a cause and a text; None if `protocol` is no token.
+    pub fn new(protocol: &str, cause: u16, text: &str) -> Option<ReasonValue> {
+        let text = if text.is_empty() { String::new() } else { format!(";text={}", lex::quote(text)) };
+        let params = Params::of_header(format!(";cause={cause}{text}").into())?;
+        Some(ReasonValue { protocol: Token::new(protocol.to_owned())?, params })
+    }
+
+    pub(crate) fn parse_part(whole: &Bytes, part: &[u8]) -> Option<ReasonValue> {
+        let end = memchr::memchr(b';', part).unwrap_or(part.len());
+        Some(ReasonValue {
+            protocol: Token::new(whole.slice_ref(lex::trim(&part[..end])))?,
+            params: Params::of_header(whole.slice_ref(&part[end..]))?,
+        })
+    }
+
+    /// The cause's number.
+    pub fn cause(&self) -> Option<u16> {
+        self.params.get("cause").and_then(|v| lex::number(v, 999)).map(|n| n as u16)
+    }
+
+    /// The text.
+    pub fn text(&self) -> Option<String> {
+        self.params.get_text("text")
+    }
+}
+
+impl fmt::Display for ReasonValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.protocol, decode_text(self.params.as_bytes()))
+    }
+}
+
+/// RAck (RFC 3262 section 7.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RAck {
+    pub rseq: u32,
+    pub cseq: CSeq,
+}
+
+impl RAck {
+    /// Parses a value.
+    pub fn parse(value: &Bytes) -> Option<RAck> {
+        let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+        let rest = lex::trim(&value[digits..]);
+        if rest.len() + digits >= value.len() {
+            return None;
+        }
+        let rseq = lex::number(&value[..digits], u64::from(u32::MAX))? as u32;
+        Some(RAck { rseq, cseq: CSeq::parse(&value.slice_ref(rest))? })
+    }
+}
+
+impl fmt::Display for RAck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.rseq, self.cseq)
+    }
+}
