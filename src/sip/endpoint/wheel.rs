@@ -46,6 +46,7 @@ impl<K: Copy> Wheel<K> {
     }
 
     /// How many timers are set, with those that no longer matter.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.len
     }

@@ -8,15 +8,16 @@ use bytes::Bytes;
 /// The ACK for a response of 300–699 whose To field is `to`: it repeats the INVITE's Request-URI, its topmost Via,
 /// its Route, From, Call-ID, CSeq number and credentials (section 17.1.1.3).
 pub fn ack(invite: &[u8], to: &[u8]) -> Bytes {
-    cut(invite, b"ACK", Some(to))
+    cut(invite, b"ACK", Some(to), b"")
 }
 
-/// The CANCEL: as the ACK, but its To is the INVITE's own, without a tag (section 9.1).
-pub fn cancel(invite: &[u8]) -> Bytes {
-    cut(invite, b"CANCEL", None)
+/// The CANCEL: as the ACK, but its To is the INVITE's own, without a tag (section 9.1). `more` are header lines of
+/// its own, such as Reason, each with its line end.
+pub fn cancel(invite: &[u8], more: &[u8]) -> Bytes {
+    cut(invite, b"CANCEL", None, more)
 }
 
-fn cut(invite: &[u8], method: &[u8], to: Option<&[u8]>) -> Bytes {
+fn cut(invite: &[u8], method: &[u8], to: Option<&[u8]>, more: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(512);
     let mut lines = invite.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let start = lines.next().unwrap_or_default();
@@ -45,6 +46,7 @@ fn cut(invite: &[u8], method: &[u8], to: Option<&[u8]>) -> Bytes {
             push_line(&mut out, line, b"");
         }
     }
+    out.extend_from_slice(more);
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     Bytes::from(out.into_boxed_slice())
 }
@@ -98,11 +100,12 @@ mod tests {
 
     #[test]
     fn cancel_keeps_the_to_without_a_tag() {
-        let got = cancel(INVITE);
+        let got = cancel(INVITE, b"Reason: SIP;cause=487\r\n");
         let text = String::from_utf8_lossy(&got);
         assert!(text.starts_with("CANCEL sip:b@example.net;x=1 SIP/2.0\r\n"));
         assert!(text.contains("\r\nTo: <sip:b@example.net>\r\n"));
         assert!(text.contains("\r\nCSeq: 7 CANCEL\r\n"));
+        assert!(text.ends_with("\r\nReason: SIP;cause=487\r\nContent-Length: 0\r\n\r\n"));
         assert!(!text.contains("Contact"));
     }
 
@@ -110,7 +113,7 @@ mod tests {
     fn rubbish_does_not_panic() {
         for rubbish in [&b""[..], b"\r\n", b"INVITE", b"INVITE x\r\nCSeq\r\nTo", b":\n:\n"] {
             ack(rubbish, b"");
-            cancel(rubbish);
+            cancel(rubbish, b"");
         }
     }
 }

@@ -14,6 +14,7 @@
 pub mod derive;
 pub mod invite_client;
 pub mod invite_server;
+pub mod key;
 pub mod non_invite_client;
 pub mod non_invite_server;
 
