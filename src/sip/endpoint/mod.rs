@@ -1,14 +1,64 @@
-//! The endpoint: transport matching, transactions and dialogs in one machine.
+//! The endpoint: transport matching, transactions and dialogs in one machine (RFC 3261 sections 8, 9, 12 to 15,
+//! 17 and 18).
+//!
+//! It does by itself what no user should have to think of: it refuses what is malformed, unknown or too much; it
+//! repeats what was lost and absorbs what came twice; it keeps sessions in order and ends each of them exactly
+//! once. Who may call, and what a call is for, is for its user to say.
+//!
+//! Not here: sockets, name resolution (a [`Flow`] is an address), authentication ([`super::auth`]), registrations
+//! ([`super::registrar`]), and the reading of session descriptions, which pass through as bytes. Reliable
+//! provisional responses (RFC 3262) and session timers (RFC 4028) are not offered.
+//!
+//! # Driving it
+//!
+//! After each call of [`Endpoint::handle_input`], [`Endpoint::handle_timeout`] or any command, drain
+//! [`Endpoint::poll_output`]; then sleep until [`Endpoint::poll_timeout`]. Several endpoints share the traffic where
+//! each message goes to the one that [`shard_of`] its Call-ID names.
+
+mod arena;
+mod body;
+mod build;
+mod config;
+mod counters;
+mod in_dialog;
+mod leg;
+mod receive;
+mod responses;
+mod session;
+mod transactions;
+mod uac;
+mod uas;
+mod wheel;
+
+#[cfg(test)]
+mod pair;
+#[cfg(test)]
+mod tests;
+
+pub use config::{EndpointConfig, EndpointLimits, HostPort};
+pub use counters::{Counters, MethodCounts};
+pub use uac::{OutgoingInvite, OutgoingRequest};
 
 use crate::{
-    ids::LegId,
+    clock::Now,
+    ids::{IdGen, LegId},
     sip::message::{Method, Request, Response},
 };
 use bytes::Bytes;
-use std::net::SocketAddr;
+use leg::Leg;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hasher,
+    net::SocketAddr,
+    time::Instant,
+};
+use transactions::{Step, Transactions};
+use wheel::Wheel;
 
 /// How bytes travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     Udp,
     Tcp,
@@ -18,7 +68,7 @@ pub enum Transport {
 }
 
 /// Where a message came from, or goes to: a datagram socket and an address, or one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Flow {
     pub transport: Transport,
     /// Our socket's address, which also tells the profile.
@@ -55,6 +105,9 @@ pub enum Event {
     Request { transaction: TransactionId, flow: Flow, request: Box<Request> },
     /// A new INVITE; 100 has been sent. The endpoint gave it a leg.
     Invite { leg: LegId, flow: Flow, request: Box<Request> },
+    /// The final answer to a request that was sent with `Endpoint::send`: None with 408 for silence and with 503 for
+    /// a dead flow.
+    Response { transaction: TransactionId, status: u16, response: Option<Box<Response>> },
     /// Something happened on a leg.
     Leg { leg: LegId, event: LegEvent },
 }
@@ -92,4 +145,230 @@ pub enum LegEvent {
     Gone,
     /// A request inside the dialog was answered 481 or 408, or timed out: the peer is gone. BYE was sent. Over.
     Lost { status: u16 },
+}
+
+/// Why a command was not carried out; nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// There is no such leg, or it is over.
+    #[error("there is no such leg")]
+    UnknownLeg,
+    /// The leg is in a state in which this cannot be done.
+    #[error("the leg's state does not allow this")]
+    WrongState,
+    /// The transaction was answered, was cancelled or took too long.
+    #[error("there is no such transaction to answer")]
+    UnknownTransaction,
+    /// A leg of this id exists.
+    #[error("the leg's id is taken")]
+    LegTaken,
+    /// A status outside the range that the command sends.
+    #[error("the status does not fit the command")]
+    BadStatus,
+    /// There are too many legs or transactions.
+    #[error("a limit is reached")]
+    Overloaded,
+}
+
+/// Which of `shards` endpoints the messages of a Call-ID belong to; the same in every process.
+pub fn shard_of(call_id: &[u8], shards: usize) -> usize {
+    // FNV-1a with a last stir, since only the low part is used.
+    let hash = call_id
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    ((hash ^ hash >> 32) % shards.max(1) as u64) as usize
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy)]
+enum Timer {
+    Transaction(u64),
+    Leg(LegId),
+}
+
+/// One user agent: client and server, any number of sessions.
+pub struct Endpoint {
+    config: EndpointConfig,
+    ids: IdGen,
+    rng: StdRng,
+    secret: u64,
+    transactions: Transactions,
+    legs: HashMap<LegId, Leg>,
+    /// Legs by our tag.
+    tags: HashMap<Bytes, LegId>,
+    wheel: Wheel<Timer>,
+    fired: Vec<Timer>,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+}
+
+impl Endpoint {
+    /// An endpoint without legs. `seed` makes its tags, branches and Call-IDs: take it from the system's generator.
+    pub fn new(config: EndpointConfig, ids: IdGen, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let secret = rng.random();
+        Endpoint {
+            config,
+            ids,
+            rng,
+            secret,
+            transactions: Transactions::new(secret),
+            legs: HashMap::new(),
+            tags: HashMap::new(),
+            wheel: Wheel::new(),
+            fired: Vec::new(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes what the shell received.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Packet { flow, bytes } => self.receive(now.mono, flow, bytes),
+            Input::FlowFailed { flow } => self.flow_failed(now.mono, flow),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is due at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wheel.next()
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let now = now.mono;
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.expire(now, &mut fired);
+        for timer in fired.drain(..) {
+            match timer {
+                Timer::Transaction(id) => self.transaction_timeout(now, id),
+                Timer::Leg(id) => self.leg_timeout(now, id),
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// The totals so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many legs there are.
+    pub fn leg_count(&self) -> usize {
+        self.legs.len()
+    }
+
+    /// How many transactions there are, with those that linger.
+    pub fn transaction_count(&self) -> usize {
+        self.transactions.len()
+    }
+
+    fn transaction_timeout(&mut self, now: Instant, id: u64) {
+        if !self.transactions.disarm(id, now) {
+            return;
+        }
+        let before = self.counters.sent;
+        if let Some(transaction) = self.transactions.get_mut(id) {
+            transaction.machine.handle_timeout(now);
+        }
+        self.run(now, id, None);
+        self.counters.retransmitted += self.counters.sent - before;
+    }
+
+    /// RFC 3261 section 17.1.4: what waits for an answer over a dead flow has failed.
+    fn flow_failed(&mut self, now: Instant, flow: Flow) {
+        for id in self.transactions.take_flow(flow) {
+            if let Some(transaction) = self.transactions.get_mut(id) {
+                transaction.machine.transport_failed(now);
+                self.run(now, id, None);
+            }
+        }
+    }
+
+    /// Carries out what a machine wants after an input, sets its timer, and drops it where it has ended. `response`
+    /// is what the input was made of.
+    fn run(&mut self, now: Instant, id: u64, response: Option<Box<Response>>) {
+        let Some(transaction) = self.transactions.get_mut(id) else { return };
+        let mut told = None;
+        while let Some(step) = transaction.machine.poll_output() {
+            match step {
+                Step::Transmit(bytes) => {
+                    self.counters.sent += 1;
+                    self.outputs.push_back(Output::Transmit { flow: transaction.flow, bytes });
+                }
+                Step::Deliver | Step::DeliverAck | Step::TimedOut | Step::TransportFailed => told = Some(step),
+            }
+        }
+        let client = Self::is_client(&transaction.machine);
+        let owner = transaction.owner.clone();
+        if transaction.machine.is_terminated() {
+            self.transactions.remove(id);
+        } else if let Some(at) = self.transactions.arm(id) {
+            self.wheel.set(now, at, Timer::Transaction(id));
+        }
+        match (told, response) {
+            (Some(Step::Deliver), Some(response)) => self.deliver(now, id, owner, response),
+            (Some(Step::TimedOut | Step::TransportFailed), _) if !client => {}
+            (Some(Step::TimedOut), _) => self.no_answer(now, id, owner, 408),
+            (Some(Step::TransportFailed), _) => self.no_answer(now, id, owner, 503),
+            (Some(Step::Deliver | Step::DeliverAck | Step::Transmit(_)) | None, _) => {}
+        }
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        self.counters.sent += 1;
+        self.outputs.push_back(Output::Transmit { flow, bytes });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn leg_event(&mut self, leg: LegId, event: LegEvent) {
+        self.event(Event::Leg { leg, event });
+    }
+
+    /// Sets a leg's timer for what is due next.
+    fn arm_leg(&mut self, now: Instant, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Some(at) = leg.next_timeout()
+            && leg.armed.is_none_or(|armed| at < armed)
+        {
+            leg.armed = Some(at);
+            self.wheel.set(now, at, Timer::Leg(id));
+        }
+    }
+
+    fn leg_timeout(&mut self, now: Instant, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if leg.armed.is_none_or(|armed| armed > now) {
+            return;
+        }
+        leg.armed = None;
+        if leg.next_timeout().is_some_and(|at| at <= now) {
+            self.leg_due(now, id);
+        }
+        self.arm_leg(now, id);
+    }
+
+    /// A tag that is unique in space and time (RFC 3261 section 19.3).
+    fn new_tag(&mut self) -> String {
+        format!("{:016x}", self.rng.random::<u64>())
+    }
+
+    /// A tag for an answer that is not remembered: the same for each copy of the request.
+    fn stateless_tag(&self, request: &Request) -> String {
+        use std::hash::Hash;
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.secret.hash(&mut hasher);
+        request.headers.call_id().map(|id| &id[..]).unwrap_or_default().hash(&mut hasher);
+        request.headers.get(&crate::sip::message::HeaderName::From).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
 }

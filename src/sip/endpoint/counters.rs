@@ -1,0 +1,62 @@
+//! What an endpoint counts, for the metrics.
+
+use crate::sip::message::Method;
+
+/// Totals since the start of an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests that came, by method, with those that came again.
+    pub requests: MethodCounts,
+    /// Responses that came, with those that came again.
+    pub responses: u64,
+    /// Messages that we sent, with those that we sent again.
+    pub sent: u64,
+    /// Messages that we sent again because a timer ran out or the peer's came again.
+    pub retransmitted: u64,
+    /// Requests that came again.
+    pub repeated: u64,
+    /// Messages that broke the grammar.
+    pub malformed: u64,
+    /// Messages that belong to nothing: late ACKs, responses to what we did not ask.
+    pub dropped: u64,
+    /// Requests refused with 503 because a limit was reached.
+    pub overloaded: u64,
+}
+
+/// A number for each method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MethodCounts {
+    pub invite: u64,
+    pub ack: u64,
+    pub bye: u64,
+    pub cancel: u64,
+    pub options: u64,
+    pub register: u64,
+    pub info: u64,
+    pub update: u64,
+    pub refer: u64,
+    pub notify: u64,
+    pub message: u64,
+    /// All the rest, so that a peer cannot make labels.
+    pub other: u64,
+}
+
+impl MethodCounts {
+    pub(super) fn add(&mut self, method: &Method) {
+        let count = match method {
+            Method::Invite => &mut self.invite,
+            Method::Ack => &mut self.ack,
+            Method::Bye => &mut self.bye,
+            Method::Cancel => &mut self.cancel,
+            Method::Options => &mut self.options,
+            Method::Register => &mut self.register,
+            Method::Info => &mut self.info,
+            Method::Update => &mut self.update,
+            Method::Refer => &mut self.refer,
+            Method::Notify => &mut self.notify,
+            Method::Message => &mut self.message,
+            Method::Prack | Method::Subscribe | Method::Publish | Method::Other(_) => &mut self.other,
+        };
+        *count += 1;
+    }
+}

@@ -1,0 +1,266 @@
+//! Messages as they come: which of them are answered here, and which are given on (RFC 3261 sections 8.2 and 18).
+
+use super::{
+    Endpoint, Event, Flow, TransactionId, body,
+    build::response_flow,
+    leg::{Incoming, Leg, State},
+    transactions::{Machine, Owner, Purpose, reliability},
+};
+use crate::{
+    ids::LegId,
+    sip::{
+        dialog::Dialog,
+        message::{HeaderName, Headers, Message, Method, ParseError, Request, Response, Via},
+        transaction::{
+            invite_server::{self, InviteServer},
+            non_invite_server::NonInviteServer,
+        },
+    },
+};
+use bytes::Bytes;
+use std::time::Instant;
+
+/// A request on its way in: its topmost Via as it came, and the flow that answers go to. In the request itself the
+/// Via is stamped with its source.
+pub(super) struct Arrival {
+    pub(super) request: Box<Request>,
+    pub(super) via: Via,
+    pub(super) flow: Flow,
+    pub(super) reply_flow: Flow,
+}
+
+impl Endpoint {
+    pub(super) fn receive(&mut self, now: Instant, flow: Flow, bytes: Bytes) {
+        match Message::parse(bytes) {
+            Ok(Message::Request(request)) => {
+                self.counters.requests.add(&request.method);
+                match arrive(flow, Box::new(request)) {
+                    Some(arrival) => self.receive_request(now, arrival),
+                    None => self.counters.malformed += 1,
+                }
+            }
+            Ok(Message::Response(response)) => {
+                self.counters.responses += 1;
+                self.receive_response(now, flow, Box::new(response));
+            }
+            Err(error) => self.refuse_malformed(flow, error),
+        }
+    }
+
+    /// Section 16.3 in spirit: what cannot be read is answered once, without a memory of it, where it says whom to
+    /// answer; else it is dropped.
+    fn refuse_malformed(&mut self, flow: Flow, error: ParseError) {
+        self.counters.malformed += 1;
+        let status = error.status();
+        let Some(response) = error.response() else { return };
+        let complete = [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+        if !complete.iter().all(|name| response.headers.has(name)) {
+            return;
+        }
+        let Some(arrival) = error.partial.and_then(|request| arrive(flow, request)) else { return };
+        let reason = String::from_utf8_lossy(&response.reason).into_owned();
+        self.refuse(&arrival, status, &reason, |_| {});
+    }
+
+    fn receive_request(&mut self, now: Instant, arrival: Arrival) {
+        let method = arrival.request.method.clone();
+        if method == Method::Ack {
+            return self.receive_ack(now, arrival);
+        }
+        // Section 17.2.3: a request of a known transaction came again.
+        if let Some(id) = self.transactions.find_server(&arrival.request, &arrival.via, &method) {
+            self.counters.repeated += 1;
+            let before = self.counters.sent;
+            if let Some(transaction) = self.transactions.get_mut(id) {
+                transaction.machine.repeated(now);
+            }
+            self.run(now, id, None);
+            self.counters.retransmitted += self.counters.sent - before;
+        } else if method == Method::Cancel {
+            self.receive_cancel(now, arrival);
+        } else if self.passes(&arrival) {
+            if arrival.request.headers.to_tag().is_some() {
+                self.receive_in_dialog(now, arrival);
+            } else {
+                self.receive_outside(now, arrival);
+            }
+        }
+    }
+
+    /// Section 8.2.1 to 8.2.3, as far as it is the same inside and outside dialogs; what fails is answered here.
+    fn passes(&mut self, arrival: &Arrival) -> bool {
+        let request = &arrival.request;
+        // Section 16.3 step 3; an OPTIONS is answered all the same (section 11).
+        if request.headers.max_forwards() == Ok(Some(0)) && request.method != Method::Options {
+            self.refuse(arrival, 483, "", |_| {});
+            return false;
+        }
+        if !self.config.allows(&request.method) {
+            let status = if matches!(request.method, Method::Other(_)) { 501 } else { 405 };
+            let allow = self.config.allow_value();
+            self.refuse(arrival, status, "", |headers| headers.push(HeaderName::Allow, allow.clone()));
+            return false;
+        }
+        // Section 8.2.2.3: every option tag that is required and not known is named.
+        let unknown: Vec<String> = request
+            .headers
+            .tokens(&HeaderName::Require)
+            .iter()
+            .filter(|tag| !self.config.supported.iter().any(|known| known.eq_ignore_ascii_case(tag.as_str())))
+            .map(|tag| tag.as_str().to_owned())
+            .collect();
+        if !unknown.is_empty() {
+            self.refuse(arrival, 420, "", |headers| headers.push(HeaderName::Unsupported, unknown.join(", ")));
+            return false;
+        }
+        true
+    }
+
+    /// A new request that belongs to no dialog.
+    fn receive_outside(&mut self, now: Instant, arrival: Arrival) {
+        // Section 8.2.2.2: it forked on its way and came here twice.
+        if self.transactions.is_merged(&arrival.request) {
+            return self.refuse(&arrival, 482, "", |_| {});
+        }
+        // A BYE or its kin without a dialog (section 15.1.2, RFC 3311 section 5.2, RFC 6665 section 4.1.3).
+        if matches!(arrival.request.method, Method::Bye | Method::Update | Method::Prack | Method::Info) {
+            return self.refuse(&arrival, 481, "", |_| {});
+        }
+        let limits = self.config.limits;
+        let full = arrival.request.method == Method::Invite && self.legs.len() >= limits.legs;
+        if full || self.transactions.len() >= limits.transactions {
+            self.counters.overloaded += 1;
+            let after = limits.retry_after.to_string();
+            return self.refuse(&arrival, 503, "", |headers| headers.push(HeaderName::RetryAfter, after.clone()));
+        }
+        if arrival.request.method == Method::Invite {
+            if self.understands_body(&arrival) {
+                self.receive_invite(now, arrival);
+            }
+        } else {
+            let (flow, reply_flow) = (arrival.flow, arrival.reply_flow);
+            let id = self.open_non_invite(now, &arrival, reply_flow, Owner::User);
+            let request = arrival.request;
+            if let Some(transaction) = self.transactions.get_mut(id) {
+                transaction.request = Some(request.clone());
+            }
+            self.event(Event::Request { transaction: TransactionId(id), flow, request });
+        }
+    }
+
+    /// Section 8.2.3: a body that must be understood and is not is answered 415.
+    pub(super) fn understands_body(&mut self, arrival: &Arrival) -> bool {
+        match body::session_description(&arrival.request.headers, &arrival.request.body) {
+            Ok(_) => true,
+            Err(body::Unsupported::Type) => {
+                self.refuse(arrival, 415, "", |headers| headers.push(HeaderName::Accept, &b"application/sdp"[..]));
+                false
+            }
+            Err(body::Unsupported::Encoding) => {
+                self.refuse(arrival, 415, "", |headers| headers.push(HeaderName::AcceptEncoding, &b"identity"[..]));
+                false
+            }
+        }
+    }
+
+    /// A new call: it is given a leg and a tag, and answered 100 (section 8.2.6.1).
+    fn receive_invite(&mut self, now: Instant, arrival: Arrival) {
+        let leg = LegId(self.ids.next());
+        let tag = self.new_tag();
+        let id = self.open_invite(now, &arrival, Owner::Leg(leg, Purpose::Invite));
+        let Arrival { request, flow, .. } = arrival;
+        let dialog = Dialog::uas(&request, &tag, flow);
+        let contact = self.contact(flow, &request.uri);
+        self.tags.insert(dialog.local_tag().clone(), leg);
+        let state = State::Incoming(Incoming { transaction: id, request: request.clone(), progress: None });
+        self.legs.insert(leg, Leg::new(dialog, contact, state));
+        self.event(Event::Invite { leg, flow, request });
+    }
+
+    /// Opens a server transaction for an INVITE, which sends the 100.
+    pub(super) fn open_invite(&mut self, now: Instant, arrival: &Arrival, owner: Owner) -> u64 {
+        let trying = Response::to_request(&arrival.request, 100, "").to_bytes();
+        let machine = InviteServer::new(self.config.timers, reliability(arrival.flow), trying);
+        let machine = Machine::InviteServer(machine);
+        let id = self.transactions.add_server(machine, &arrival.request, &arrival.via, arrival.reply_flow, owner);
+        self.run(now, id, None);
+        id
+    }
+
+    /// Opens a server transaction for any other request.
+    pub(super) fn open_non_invite(&mut self, now: Instant, arrival: &Arrival, flow: Flow, owner: Owner) -> u64 {
+        let machine = NonInviteServer::new(now, self.config.timers, reliability(flow));
+        let machine = Machine::NonInviteServer(machine);
+        let id = self.transactions.add_server(machine, &arrival.request, &arrival.via, flow, owner);
+        self.run(now, id, None);
+        id
+    }
+
+    /// Section 9.2: the CANCEL itself is answered 200 where its INVITE is known, and the INVITE 487 where it has no
+    /// final answer yet.
+    fn receive_cancel(&mut self, now: Instant, arrival: Arrival) {
+        let Some(invite) = self.transactions.find_server(&arrival.request, &arrival.via, &Method::Invite) else {
+            return self.refuse(&arrival, 481, "", |_| {});
+        };
+        let (owner, proceeding) = match self.transactions.get(invite) {
+            Some(transaction) => {
+                let proceeding = matches!(&transaction.machine, Machine::InviteServer(m) if m.is_proceeding());
+                (transaction.owner.clone(), proceeding)
+            }
+            None => (Owner::Nobody, false),
+        };
+        // The tag is that of the INVITE's own answers.
+        let tag = match &owner {
+            Owner::Leg(leg, _) => self.legs.get(leg).map(|leg| text(leg.dialog.local_tag())),
+            Owner::Nobody | Owner::User => None,
+        };
+        let tag = tag.unwrap_or_else(|| self.stateless_tag(&arrival.request));
+        let id = self.open_non_invite(now, &arrival, arrival.reply_flow, Owner::Nobody);
+        let ok = self.response(&arrival.request, 200, "", &tag);
+        self.reply(now, id, &ok);
+        if proceeding {
+            self.cancelled(now, invite, owner, arrival.request);
+        }
+    }
+
+    /// Section 17.1.1.3: the ACK of a failure belongs to the INVITE's transaction; any other to a dialog.
+    fn receive_ack(&mut self, now: Instant, arrival: Arrival) {
+        let found = self.transactions.find_server(&arrival.request, &arrival.via, &Method::Invite);
+        if let Some(transaction) = found.and_then(|id| self.transactions.get_mut(id))
+            && let Machine::InviteServer(machine) = &mut transaction.machine
+        {
+            machine.handle_input(now, invite_server::Input::Ack);
+            let mine = machine.poll_output() == Some(invite_server::Output::DeliverAck);
+            if let Some(id) = found {
+                self.run(now, id, None);
+            }
+            if !mine {
+                return;
+            }
+        }
+        self.receive_dialog_ack(now, arrival);
+    }
+
+    /// Answers without a transaction: a copy of the request is answered anew, in the same words (section 8.2.7).
+    pub(super) fn refuse(&mut self, arrival: &Arrival, status: u16, reason: &str, more: impl FnOnce(&mut Headers)) {
+        let tag = self.stateless_tag(&arrival.request);
+        let mut response = self.response(&arrival.request, status, reason, &tag);
+        more(&mut response.headers);
+        self.transmit(arrival.reply_flow, response.to_bytes());
+    }
+}
+
+/// Stamps the topmost Via with the request's source (section 18.2.1, RFC 3581 section 4).
+fn arrive(flow: Flow, mut request: Box<Request>) -> Option<Arrival> {
+    let via = request.headers.top_via().ok()?;
+    let mut stamped = via.clone();
+    stamped.stamp_source(flow.remote);
+    request.headers.set_top_via(&stamped);
+    let reply_flow = response_flow(flow, &stamped);
+    Some(Arrival { request, via, flow, reply_flow })
+}
+
+/// A tag of ours as text.
+pub(super) fn text(tag: &Bytes) -> String {
+    String::from_utf8_lossy(tag).into_owned()
+}
