@@ -1,3 +1,7 @@
 //! Sockets and clocks: everything that touches the network.
 
+pub mod clips;
 pub mod clock;
+pub mod media_thread;
+pub mod recording;
+pub mod rtp;
