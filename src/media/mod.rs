@@ -7,6 +7,7 @@ pub mod engine;
 pub mod jitter;
 pub mod mixer;
 pub mod player;
+pub mod recorder;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
