@@ -20,6 +20,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod text;
+#[cfg(test)]
+mod torture;
 mod typed;
 mod uri;
 mod via;
@@ -35,7 +37,7 @@ pub use params::Params;
 pub use status::reason_phrase;
 pub use text::decode_text;
 pub(crate) use text::decode_text_owned;
-pub use typed::{CSeq, ContentType, RAck, ReasonValue, Refresher, SessionExpires};
+pub use typed::{CSeq, ContentType, RAck, ReasonValue, Refresher, Replaces, SessionExpires, Warning};
 pub use uri::{Host, SipUri, TelUri, Uri, escape_user, unescape};
 pub use via::{MAGIC_COOKIE, Via};
 

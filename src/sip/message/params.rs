@@ -3,6 +3,9 @@
 use super::lex;
 use bytes::{BufMut, Bytes, BytesMut};
 
+/// The most parameters of one value or URI; comparing two lists costs their product.
+const PARAMS_MAX: usize = 64;
+
 /// `;name=value;flag` text, walked on demand. Names are compared without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Params(Bytes);
@@ -12,7 +15,12 @@ impl Params {
     pub(crate) fn of_header(text: Bytes) -> Option<Params> {
         let text = text.slice_ref(lex::trim(&text));
         let mut rest: &[u8] = &text;
+        let mut count = 0;
         while !rest.is_empty() {
+            count += 1;
+            if count > PARAMS_MAX {
+                return None;
+            }
             rest = lex::trim_start(rest.strip_prefix(b";")?);
             let name_len = rest.iter().position(|&b| !lex::is_token_byte(b)).unwrap_or(rest.len());
             if name_len == 0 {
@@ -29,9 +37,8 @@ impl Params {
     /// Checks parameters of a URI: no white space, no quotes, no brackets but those of an IPv6 reference.
     pub(crate) fn of_uri(text: Bytes) -> Option<Params> {
         if let Some(list) = text.strip_prefix(b";") {
-            for part in list.split(|&b| b == b';') {
-                let name = part.split(|&b| b == b'=').next()?;
-                if name.is_empty() {
+            for (i, part) in list.split(|&b| b == b';').enumerate() {
+                if i >= PARAMS_MAX || part.is_empty() || part[0] == b'=' {
                     return None;
                 }
             }

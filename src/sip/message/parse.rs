@@ -6,6 +6,7 @@ use super::{
 use bytes::Bytes;
 
 /// A start line taken apart.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack while one message is parsed")]
 enum Start {
     Request { method: Method, uri: Option<Uri>, raw_uri: Bytes },
     Response { status: u16, reason: Bytes },

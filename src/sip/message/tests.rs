@@ -353,6 +353,30 @@ fn small_fields() {
 }
 
 #[test]
+fn replaces_and_warning() {
+    let r = request(&invite(
+        "Replaces: 425928@bobster.example.org;to-tag=7743;from-tag=6472;early-only\n\
+         Warning: 307 isi.edu \"Session parameter 'foo' not understood\", 301 h:5060 \"x, \\\"y\\\"\"\n",
+    ));
+    let replaces = r.headers.replaces().expect("well formed").expect("there");
+    assert_eq!((&replaces.call_id[..], replaces.early_only), (&b"425928@bobster.example.org"[..], true));
+    assert_eq!((&replaces.to_tag[..], &replaces.from_tag[..]), (&b"7743"[..], &b"6472"[..]));
+    let warnings = r.headers.warnings();
+    assert_eq!(warnings.iter().map(|w| w.code).collect::<Vec<_>>(), [307, 301]);
+    assert_eq!((warnings[1].agent.as_str(), warnings[1].text.as_str()), ("h:5060", "x, \"y\""));
+    assert_eq!(warnings[1].to_string(), "301 h:5060 \"x, \\\"y\\\"\"");
+    let bad = request(&invite("Replaces: 425928;to-tag=7743\n"));
+    assert_eq!(bad.headers.replaces(), Err(Defect::Header(HeaderName::Replaces)));
+}
+
+#[test]
+fn params_are_few() {
+    assert!(parse(&invite(&format!("Contact: <sip:a@b{}>\n", ";x".repeat(60)))).is_ok());
+    assert!(parse(&invite(&format!("Contact: <sip:a@b{}>\n", ";x".repeat(70)))).is_err());
+    assert!(parse(&invite(&format!("Contact: <sip:a@b>{}\n", ";x=1".repeat(70)))).is_err());
+}
+
+#[test]
 fn params_are_set_and_removed() {
     let mut a = NameAddr::parse(&Bytes::from_static(b"<sip:a@b>;x;Tag=1;y=\"a;b\"")).expect("address");
     assert_eq!(a.params.get_text("Y").as_deref(), Some("a;b"));
@@ -389,6 +413,14 @@ fn a_stream_is_cut_whatever_its_pieces() {
     }
     let messages = |f: &[Frame]| f.iter().filter(|f| matches!(f, Frame::Message(_))).cloned().collect::<Vec<_>>();
     assert_eq!(messages(&got), messages(&expected));
+    assert_eq!(got.iter().filter(|f| **f == Frame::Ping).count(), 2);
+    let mut halves = Framer::default();
+    halves.extend(b"\r\n");
+    assert_eq!(frames(&mut halves), [Frame::Pong]);
+    halves.extend(b"\r\n\r");
+    assert_eq!(frames(&mut halves), []);
+    halves.extend(b"\n");
+    assert_eq!(frames(&mut halves), [Frame::Ping]);
     assert_eq!(bytewise.buffered(), 0);
 }
 

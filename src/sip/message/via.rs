@@ -92,8 +92,9 @@ impl Via {
     /// where it is asked for (RFC 3261 section 18.2.1, RFC 3581 section 4).
     pub fn stamp_source(&mut self, source: SocketAddr) {
         let asked = self.rport().is_some();
-        if asked || self.host.ip() != Some(source.ip()) {
-            self.params.set("received", &source.ip().to_string());
+        let ip = source.ip().to_canonical();
+        if asked || self.host.ip() != Some(ip) {
+            self.params.set("received", &ip.to_string());
         }
         if asked {
             self.params.set("rport", &source.port().to_string());
