@@ -1,4 +1,8 @@
 //! The simulated citizens, agents, departments and SMS centre.
 
+pub mod agents;
+pub mod citizens;
+pub mod departments;
+pub mod http_client;
 pub mod sample;
 pub mod ua;
