@@ -27,6 +27,7 @@ pub(super) enum Command {
     Unregister { reply: Reply<Duration> },
     Call { options: CallOptions, reply: Reply<Call> },
     Incoming(Incoming),
+    Dialled(String, Option<Incoming>),
     Codecs(Vec<G711>),
     HangUp { id: u64, status: u16 },
     Accept { id: u64 },
@@ -53,6 +54,8 @@ pub(super) struct Engine {
     pub events: broadcast::Sender<Event>,
     pub calls: mpsc::Sender<Call>,
     pub incoming: Incoming,
+    /// By the number dialled.
+    pub dialled: HashMap<String, Incoming>,
     pub codecs: Vec<G711>,
     pub sessions: HashMap<u64, Session>,
     /// Call-ID and our tag.
@@ -84,6 +87,7 @@ impl Engine {
             events,
             calls,
             incoming,
+            dialled: HashMap::new(),
             codecs: vec![G711::Pcma, G711::Pcmu],
             sessions: HashMap::new(),
             dialogs: HashMap::new(),
@@ -149,6 +153,8 @@ impl Engine {
                 let _ = reply.send(call);
             }
             Command::Incoming(incoming) => self.incoming = incoming,
+            Command::Dialled(number, Some(incoming)) => drop(self.dialled.insert(number, incoming)),
+            Command::Dialled(number, None) => drop(self.dialled.remove(&number)),
             Command::Codecs(codecs) if !codecs.is_empty() => self.codecs = codecs,
             Command::Codecs(_) => {}
             Command::HangUp { id, status } => self.hang_up(id, status),

@@ -180,6 +180,12 @@ impl Ua {
         self.commands.send(command).await.map_err(|_| UaError::Closed)
     }
 
+    /// The same for calls to one number alone; None takes that back.
+    pub async fn on_dialled(&self, number: &str, incoming: Option<Incoming>) -> Result<(), UaError> {
+        let command = Command::Dialled(number.to_owned(), incoming);
+        self.commands.send(command).await.map_err(|_| UaError::Closed)
+    }
+
     /// The codecs that later offers name, in this order (PCMA before PCMU at first).
     pub async fn set_codecs(&self, codecs: &[G711]) -> Result<(), UaError> {
         self.commands.send(Command::Codecs(codecs.to_vec())).await.map_err(|_| UaError::Closed)

@@ -1,7 +1,7 @@
 //! What others ask of a user agent (RFC 3261 sections 8.2, 9.2, 13.3, 14.2, 15.1.2).
 
 use super::{
-    Event, Invitation, Phase, Policy, Side,
+    Event, Incoming, Invitation, Phase, Policy, Side,
     audio::Player,
     dialog::{Invited, Session, Step},
     engine::{Engine, token},
@@ -89,7 +89,9 @@ impl Engine {
         if !request.body.is_empty() && Description::parse(&request.body).is_none() {
             return self.reply(key, &request, source, 488, vec![], String::new());
         }
-        let Ok(media) = rtp::Session::open(self.wire.local, Player::new(self.incoming.audio.clone())).await else {
+        let dialled = message::user_of(&request.uri.to_string()).to_owned();
+        let Incoming { policy, audio } = self.dialled.get(&dialled).unwrap_or(&self.incoming).clone();
+        let Ok(media) = rtp::Session::open(self.wire.local, Player::new(audio)).await else {
             return self.reply(key, &request, source, 500, vec![], String::new());
         };
         let text = |name: &str| message::value(&request.headers, name).unwrap_or_default();
@@ -108,12 +110,12 @@ impl Engine {
             let line = h.to_string();
             line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()))
         });
-        let dialled = message::user_of(&request.uri.to_string()).to_owned();
         session.invitation = Some(Arc::new(Invitation { from, to, dialled, headers: headers.collect() }));
         self.dialogs.insert((session.call_id.clone(), session.local_tag.clone()), id);
         session.invited = Some(Invited { request, source, key });
         let now = clock::now().mono;
-        let steps = match self.incoming.policy.clone() {
+        let silent = policy == Policy::Silent;
+        let steps = match policy {
             Policy::Answer { after } => vec![(now, Step::Ring), (now + after, Step::Answer)],
             Policy::Ring => vec![(now, Step::Ring)],
             Policy::EarlyMedia { refuse_after, status } => {
@@ -123,10 +125,9 @@ impl Engine {
             Policy::Redirect { to } => vec![(now, Step::Redirect(to))],
             Policy::Silent => vec![],
         };
-        session.silent = self.incoming.policy == Policy::Silent;
+        session.silent = silent;
         session.steps = steps.into();
         let call = self.handle(&session);
-        let silent = session.silent;
         self.sessions.insert(id, session);
         if !silent {
             self.respond(id, 100, vec![], None);
