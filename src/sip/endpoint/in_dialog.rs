@@ -121,7 +121,15 @@ impl Endpoint {
         let refresh_only = is_update && sdp.is_none();
         let welcome = match &leg.state {
             State::Terminating => Welcome::Gone,
-            _ if refresh_only => Welcome::Take,
+            State::Incoming(_)
+            | State::Calling(_)
+            | State::Answered(_)
+            | State::Unacknowledged(_)
+            | State::Established(_)
+                if refresh_only =>
+            {
+                Welcome::Take
+            }
             State::Incoming(_) | State::Calling(_) => Welcome::Later,
             State::Answered(_) | State::Unacknowledged(_) => Welcome::Pending,
             State::Established(session) => match &session.negotiation {
@@ -180,7 +188,7 @@ impl Endpoint {
         if leg.open.len() >= MOST_OPEN {
             return self.refuse(&arrival, 500, "", |headers| headers.push(HeaderName::RetryAfter, &b"5"[..]));
         }
-        let owner = Owner::Leg(id, Purpose::Request(arrival.request.method.clone()));
+        let owner = Owner::Leg(id, Purpose::Request(Box::new(arrival.request.method.clone())));
         let transaction = self.open_non_invite(now, &arrival, arrival.reply_flow, owner);
         self.open_for_user(id, transaction, arrival.request.clone());
         let request = arrival.request;

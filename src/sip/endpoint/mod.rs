@@ -207,12 +207,13 @@ impl Endpoint {
     pub fn new(config: EndpointConfig, ids: IdGen, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
         let secret = rng.random();
+        let secrets = [rng.random(), rng.random()];
         Endpoint {
             config,
             ids,
             rng,
             secret,
-            transactions: Transactions::new(secret),
+            transactions: Transactions::new(secrets),
             legs: HashMap::new(),
             tags: HashMap::new(),
             wheel: Wheel::new(),

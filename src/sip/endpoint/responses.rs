@@ -67,7 +67,7 @@ impl Endpoint {
             },
             Owner::Leg(leg, Purpose::Bye) if status >= 200 => self.finish(now, leg, LegEvent::Gone),
             Owner::Leg(leg, Purpose::Request(method)) if status >= 200 => {
-                self.request_answered(now, leg, method, status, Some(response));
+                self.request_answered(now, leg, *method, status, Some(response));
             }
             Owner::Leg(_, Purpose::Bye | Purpose::Request(_)) => {}
         }
@@ -81,7 +81,7 @@ impl Endpoint {
             Owner::Leg(leg, Purpose::Invite) => self.invite_failure(now, leg, status, None),
             Owner::Leg(leg, Purpose::Reinvite) => self.reinvite_failure(now, id, leg, status),
             Owner::Leg(leg, Purpose::Bye) => self.finish(now, leg, LegEvent::Gone),
-            Owner::Leg(leg, Purpose::Request(method)) => self.request_answered(now, leg, method, status, None),
+            Owner::Leg(leg, Purpose::Request(method)) => self.request_answered(now, leg, *method, status, None),
         }
     }
 
@@ -181,16 +181,17 @@ impl Endpoint {
         let flow = dialog.next_hop();
         let bytes = self.send_ack(flow, ack);
         if let Some(transaction) = self.transactions.get_mut(invite)
-            && transaction.acks.len() < MOST_FORKS
+            && transaction.acks().len() < MOST_FORKS
         {
-            transaction.acks.push(SentAck { to_tag: dialog.remote_tag().clone(), flow, bytes });
+            let ack = SentAck { to_tag: dialog.remote_tag().clone(), flow, bytes };
+            transaction.acks.get_or_insert_default().push(ack);
         }
     }
 
     /// Section 13.2.2.4: the ACK goes out again each time its 2xx does.
     fn repeat_ack(&mut self, invite: u64, response: &Response) -> bool {
         let tag = response.headers.to_tag().unwrap_or_default();
-        let acks = self.transactions.get(invite).map(|transaction| transaction.acks.as_slice()).unwrap_or_default();
+        let acks = self.transactions.get(invite).map(|transaction| transaction.acks()).unwrap_or_default();
         let Some((flow, bytes)) = acks.iter().find(|ack| ack.to_tag == tag).map(|ack| (ack.flow, ack.bytes.clone()))
         else {
             return false;
@@ -202,7 +203,7 @@ impl Endpoint {
 
     /// Another branch of a fork answered, or the call is over for its user: ACK, then BYE.
     fn end_fork(&mut self, now: Instant, invite: u64, mut dialog: Dialog) {
-        let full = self.transactions.get(invite).is_none_or(|transaction| transaction.acks.len() >= MOST_FORKS);
+        let full = self.transactions.get(invite).is_none_or(|transaction| transaction.acks().len() >= MOST_FORKS);
         if full {
             self.counters.dropped += 1;
             return;

@@ -65,7 +65,7 @@ impl Endpoint {
         request.headers.push(HeaderName::Contact, leg.contact.clone());
         put_headers(&mut request.headers, headers.iter());
         request.body = body;
-        self.send_request(now.mono, flow, request, Owner::Leg(id, Purpose::Request(method)));
+        self.send_request(now.mono, flow, request, Owner::Leg(id, Purpose::Request(Box::new(method))));
         Ok(())
     }
 

@@ -84,7 +84,7 @@ pub struct InviteClient {
     state: State,
     timers: Timers,
     reliability: Reliability,
-    outbox: Outbox<Output>,
+    outbox: Outbox<Output, 2>,
 }
 
 impl InviteClient {

@@ -84,7 +84,7 @@ pub struct InviteServer {
     state: State,
     timers: Timers,
     reliability: Reliability,
-    outbox: Outbox<Output>,
+    outbox: Outbox<Output, 1>,
 }
 
 impl InviteServer {

@@ -88,27 +88,28 @@ impl Retransmit {
     }
 }
 
-/// The outputs of one input: never more than two, so they need no heap.
+/// The outputs of one input: never more than `N`, so they need no heap.
 #[derive(Debug)]
-struct Outbox<T>([Option<T>; 2]);
+struct Outbox<T, const N: usize>([Option<T>; N]);
 
-impl<T> Outbox<T> {
+impl<T, const N: usize> Outbox<T, N> {
     fn new() -> Self {
-        Outbox([None, None])
+        Outbox([const { None }; N])
     }
 
     /// Adds one; where the user did not drain the box, the oldest gives way.
     fn push(&mut self, item: T) {
-        if self.0[0].is_some() && self.0[1].is_some() {
+        if self.0.iter().all(Option::is_some) {
             self.pop();
         }
-        let free = usize::from(self.0[0].is_some());
-        self.0[free] = Some(item);
+        if let Some(free) = self.0.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some(item);
+        }
     }
 
     fn pop(&mut self) -> Option<T> {
-        let first = self.0[0].take();
-        self.0.swap(0, 1);
+        let first = self.0.first_mut()?.take();
+        self.0.rotate_left(1);
         first
     }
 }

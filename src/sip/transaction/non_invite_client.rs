@@ -71,7 +71,7 @@ pub struct NonInviteClient {
     state: State,
     timers: Timers,
     reliability: Reliability,
-    outbox: Outbox<Output>,
+    outbox: Outbox<Output, 1>,
 }
 
 impl NonInviteClient {

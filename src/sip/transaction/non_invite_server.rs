@@ -69,7 +69,7 @@ pub struct NonInviteServer {
     state: State,
     timers: Timers,
     reliability: Reliability,
-    outbox: Outbox<Output>,
+    outbox: Outbox<Output, 1>,
 }
 
 impl NonInviteServer {
