@@ -1,5 +1,6 @@
 //! What calls, agents and the ACD tell each other.
 
+use super::agent::StateName;
 use crate::{
     clock::UnixMillis,
     ids::{AgentNo, CallId, Extension, OfferId, QueueName},
@@ -99,7 +100,8 @@ pub enum Activity {
 }
 
 /// What the agent wants: apart from the state.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
 pub enum Status {
     LoggedOut,
     Ready,
@@ -119,19 +121,81 @@ pub enum Output {
     Stale { call: CallId, offer: OfferId },
     /// The caller's place, from 1, and the estimated wait.
     Position { call: CallId, position: usize, estimate: Option<Duration> },
-    /// The caller waited as long as the queue allows, or the queue is full, or nobody is signed in.
+    /// The caller may not wait (any longer) and is no waiter any more.
     Overflow { call: CallId, queue: QueueName, why: Overflow },
     /// An agent changed (for the live page and the record).
     AgentChanged { agent: AgentNo },
     /// A queue changed.
     QueueChanged { queue: QueueName },
+    /// An agent went from one presence to another: what reports of agents' time are made from.
+    Transition(AgentTransition),
+}
+
+/// What an agent wants and does at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Presence {
+    #[serde(flatten)]
+    pub status: Status,
+    pub state: StateName,
+    /// The call that it is offered, on, or wrapping up.
+    pub call: Option<CallId>,
+    pub queue: Option<QueueName>,
+    pub extension: Option<Extension>,
+}
+
+/// One change of an agent's presence.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct AgentTransition {
+    pub agent: AgentNo,
+    pub from: Presence,
+    pub to: Presence,
+    pub at: UnixMillis,
+    /// How long `from` had lasted, in milliseconds of the monotonic clock.
+    pub lasted_ms: u64,
+    pub reason: Reason,
+}
+
+/// Why an agent's presence changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    SignedIn,
+    SignedOut,
+    /// The agent signed in at another seat.
+    TakenOver,
+    /// Another agent signed in at this seat.
+    SeatTaken,
+    StatusSet,
+    Offered,
+    Ringing,
+    Answered,
+    /// The offer rang out.
+    NoAnswer,
+    Rejected,
+    Busy,
+    Unreachable,
+    CallerGone,
+    /// The offer was taken back for the agent's own doing: another call, another seat, signing out.
+    Withdrawn,
+    /// A call of its own.
+    Engaged,
+    /// Hold, consultation, conference, and back.
+    Activity,
+    Released,
+    WrapUpStretched,
+    WrapUpEnded,
+    /// The call was found to be gone.
+    Reconciled,
 }
 
 /// Why a caller may not go on waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Overflow {
+    /// It waited as long as the queue allows.
     MaxWait,
+    /// The queue is too long, by callers or by estimated wait.
     Full,
+    /// Nobody is there to serve it.
     Empty,
     NoSuchQueue,
 }

@@ -1,0 +1,488 @@
+//! One agent: what it wants (status) apart from what it does (state).
+//!
+//! A business machine: [`Agent::apply`] is pure, changes nothing when it refuses, and says what happened. It knows one
+//! offer or one call at a time. Left out: whether the phone is reachable and who is offered what (`routing`).
+
+use super::message::{Activity, Status};
+use crate::{
+    clock::Now,
+    ids::{AgentNo, CallId, Extension, OfferId, QueueName},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// The reason shown for an agent who let an offer ring out too often.
+pub const NO_ANSWER: &str = "no_answer";
+/// The reason shown for an agent who signed in without asking for calls.
+pub const SIGNED_IN: &str = "signed_in";
+
+/// One agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    pub number: AgentNo,
+    /// Where it is signed in; None: logged out.
+    pub extension: Option<Extension>,
+    /// Levels 1–9 by skill.
+    pub skills: Arc<BTreeMap<String, u8>>,
+    pub status: Status,
+    pub status_since: Now,
+    /// A status that was asked for during a call and takes effect after it.
+    pub pending: Option<Status>,
+    pub state: State,
+    pub state_since: Now,
+    /// Since when it has been ready and without a call; an offer that came to nothing does not move it.
+    pub idle_since: Now,
+    /// Offers in a row that it let ring out.
+    pub misses: u32,
+}
+
+/// What an agent does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Idle,
+    /// An offer is out.
+    Reserved(Offered),
+    /// Its phone rings.
+    Ringing(Offered),
+    Talking(Serving),
+    /// The citizen hears music.
+    Holding(Serving),
+    Consulting(Serving),
+    Conferencing(Serving),
+    WrapUp {
+        serving: Serving,
+        until: Now,
+    },
+}
+
+/// The offer that an agent is reserved for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    pub offer: OfferId,
+    pub call: CallId,
+    pub queue: QueueName,
+}
+
+/// The call that an agent is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    pub call: CallId,
+    /// None: it came from no queue, such as an outbound call.
+    pub queue: Option<QueueName>,
+    /// When it began to talk.
+    pub since: Now,
+}
+
+/// A state's name, for records and screens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateName {
+    Idle,
+    Reserved,
+    Ringing,
+    Talking,
+    Holding,
+    Consulting,
+    Conferencing,
+    WrapUp,
+}
+
+/// What an agent is told.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// At a seat, also from another one (take-over).
+    SignIn {
+        extension: Extension,
+        skills: Arc<BTreeMap<String, u8>>,
+        ready: bool,
+    },
+    SignOut,
+    SetStatus(Status),
+    Reserve(Offered),
+    Ring(OfferId),
+    Answer(OfferId),
+    /// The offer came to nothing. `missed`: it rang out; so many misses make the agent not ready (0: never).
+    EndOffer {
+        offer: OfferId,
+        missed: Option<u32>,
+    },
+    Engage(CallId),
+    Do {
+        call: CallId,
+        activity: Activity,
+    },
+    /// Off the call; wrap-up for so long.
+    Release {
+        call: CallId,
+        wrap_up: Duration,
+    },
+    /// Stretches the wrap-up, to `limit` from now at most.
+    StretchWrapUp {
+        by: Duration,
+        limit: Duration,
+    },
+    EndWrapUp,
+}
+
+/// What happened to an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    SignedIn { from: Option<Extension> },
+    StatusChanged { from: Status },
+    PendingChanged,
+    StateChanged { from: StateName },
+    WrapUpStretched,
+}
+
+/// Why a command was refused; nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Rejected {
+    #[error("没有这个工号 (no such agent)")]
+    NoSuchAgent,
+    #[error("话务员未签入 (the agent is not signed in)")]
+    NotSignedIn,
+    #[error("该分机有话务员正在通话 (another agent is on a call at this extension)")]
+    SeatTaken,
+    #[error("正在来电分配中 (a call is being offered to the agent)")]
+    Offered,
+    #[error("话务员正在通话 (the agent is on a call)")]
+    OnACall,
+    #[error("话务员不在该通话中 (the agent is not on this call)")]
+    NotOnThisCall,
+    #[error("话务员不空闲 (the agent is not ready and idle)")]
+    NotAvailable,
+    #[error("不在话后处理状态 (the agent is not in wrap-up)")]
+    NotInWrapUp,
+    #[error("来电分配已失效 (the offer is no longer good)")]
+    StaleOffer,
+    #[error("该来电正在分配给话务员 (the call is being offered to an agent)")]
+    CallOffered,
+}
+
+impl Rejected {
+    /// A stable code for API users.
+    pub fn code(self) -> &'static str {
+        match self {
+            Rejected::NoSuchAgent => "no-such-agent",
+            Rejected::NotSignedIn => "not-signed-in",
+            Rejected::SeatTaken => "seat-taken",
+            Rejected::Offered => "agent-offered",
+            Rejected::OnACall => "agent-on-a-call",
+            Rejected::NotOnThisCall => "agent-not-on-call",
+            Rejected::NotAvailable => "agent-not-available",
+            Rejected::NotInWrapUp => "not-in-wrap-up",
+            Rejected::StaleOffer => "stale-offer",
+            Rejected::CallOffered => "call-offered",
+        }
+    }
+}
+
+impl State {
+    pub fn name(&self) -> StateName {
+        match self {
+            State::Idle => StateName::Idle,
+            State::Reserved(_) => StateName::Reserved,
+            State::Ringing(_) => StateName::Ringing,
+            State::Talking(_) => StateName::Talking,
+            State::Holding(_) => StateName::Holding,
+            State::Consulting(_) => StateName::Consulting,
+            State::Conferencing(_) => StateName::Conferencing,
+            State::WrapUp { .. } => StateName::WrapUp,
+        }
+    }
+
+    /// The offer that is out to the agent.
+    pub fn offered(&self) -> Option<&Offered> {
+        match self {
+            State::Reserved(offered) | State::Ringing(offered) => Some(offered),
+            State::Idle
+            | State::Talking(_)
+            | State::Holding(_)
+            | State::Consulting(_)
+            | State::Conferencing(_)
+            | State::WrapUp { .. } => None,
+        }
+    }
+
+    /// The call that the agent is on now (not one that it wraps up).
+    pub fn serving(&self) -> Option<&Serving> {
+        match self {
+            State::Talking(serving)
+            | State::Holding(serving)
+            | State::Consulting(serving)
+            | State::Conferencing(serving) => Some(serving),
+            State::Idle | State::Reserved(_) | State::Ringing(_) | State::WrapUp { .. } => None,
+        }
+    }
+
+    /// The call that the agent has to do with in any way.
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            State::Idle => None,
+            State::Reserved(offered) | State::Ringing(offered) => Some(offered.call),
+            State::Talking(serving)
+            | State::Holding(serving)
+            | State::Consulting(serving)
+            | State::Conferencing(serving)
+            | State::WrapUp { serving, .. } => Some(serving.call),
+        }
+    }
+
+    /// The queue that the call came from.
+    pub fn queue(&self) -> Option<&QueueName> {
+        match self {
+            State::Idle => None,
+            State::Reserved(offered) | State::Ringing(offered) => Some(&offered.queue),
+            State::Talking(serving)
+            | State::Holding(serving)
+            | State::Consulting(serving)
+            | State::Conferencing(serving)
+            | State::WrapUp { serving, .. } => serving.queue.as_ref(),
+        }
+    }
+}
+
+impl Agent {
+    /// An agent who has not signed in.
+    pub fn new(number: AgentNo, now: Now) -> Agent {
+        Agent {
+            number,
+            extension: None,
+            skills: Arc::default(),
+            status: Status::LoggedOut,
+            status_since: now,
+            pending: None,
+            state: State::Idle,
+            state_since: now,
+            idle_since: now,
+            misses: 0,
+        }
+    }
+
+    /// Whether it wants a call and has none.
+    pub fn ready_and_idle(&self) -> bool {
+        self.status == Status::Ready && self.state == State::Idle && self.extension.is_some()
+    }
+
+    /// The agent after the command and what happened; no events: nothing changed.
+    pub fn apply(&self, command: Command, now: Now) -> Result<(Agent, Vec<Event>), Rejected> {
+        let mut next = Change { agent: self.clone(), events: Vec::new(), now };
+        match command {
+            Command::SignIn { extension, skills, ready } => next.sign_in(extension, skills, ready)?,
+            Command::SignOut => next.set_status(Status::LoggedOut)?,
+            Command::SetStatus(status) => next.set_status(status)?,
+            Command::Reserve(offered) => next.reserve(offered)?,
+            Command::Ring(offer) => next.ring(offer)?,
+            Command::Answer(offer) => next.answer(offer)?,
+            Command::EndOffer { offer, missed } => next.end_offer(offer, missed)?,
+            Command::Engage(call) => next.engage(call)?,
+            Command::Do { call, activity } => next.perform(call, activity)?,
+            Command::Release { call, wrap_up } => next.release(call, wrap_up),
+            Command::StretchWrapUp { by, limit } => next.stretch_wrap_up(by, limit)?,
+            Command::EndWrapUp => next.end_wrap_up()?,
+        }
+        if next.agent.ready_and_idle() && !self.ready_and_idle() && self.state.offered().is_none() {
+            next.agent.idle_since = now;
+        }
+        Ok((next.agent, next.events))
+    }
+}
+
+/// An agent in the making.
+struct Change {
+    agent: Agent,
+    events: Vec<Event>,
+    now: Now,
+}
+
+impl Change {
+    fn sign_in(
+        &mut self,
+        extension: Extension,
+        skills: Arc<BTreeMap<String, u8>>,
+        ready: bool,
+    ) -> Result<(), Rejected> {
+        if self.agent.state.offered().is_some() {
+            return Err(Rejected::Offered);
+        }
+        let from = self.agent.extension.replace(extension);
+        self.agent.skills = skills;
+        self.agent.misses = 0;
+        self.agent.pending = None;
+        self.events.push(Event::SignedIn { from });
+        self.enter_status(if ready { Status::Ready } else { Status::NotReady { reason: SIGNED_IN.to_owned() } });
+        Ok(())
+    }
+
+    fn set_status(&mut self, status: Status) -> Result<(), Rejected> {
+        if self.agent.status == Status::LoggedOut {
+            // Signing out twice is one sign-out.
+            return if status == Status::LoggedOut { Ok(()) } else { Err(Rejected::NotSignedIn) };
+        }
+        let leaves = status == Status::LoggedOut;
+        match &self.agent.state {
+            State::Idle => {
+                self.set_pending(None);
+                self.enter_status(status);
+            }
+            State::WrapUp { .. } if leaves => {
+                self.set_pending(None);
+                self.enter_state(State::Idle);
+                self.enter_status(status);
+            }
+            State::Reserved(_) | State::Ringing(_) if leaves => return Err(Rejected::Offered),
+            // It waits for the end of the call, the offer or the wrap-up.
+            State::Reserved(_)
+            | State::Ringing(_)
+            | State::Talking(_)
+            | State::Holding(_)
+            | State::Consulting(_)
+            | State::Conferencing(_)
+            | State::WrapUp { .. } => {
+                let differs = self.agent.status != status;
+                self.set_pending(differs.then_some(status));
+            }
+        }
+        Ok(())
+    }
+
+    fn reserve(&mut self, offered: Offered) -> Result<(), Rejected> {
+        if !self.agent.ready_and_idle() {
+            return Err(Rejected::NotAvailable);
+        }
+        self.enter_state(State::Reserved(offered));
+        Ok(())
+    }
+
+    fn ring(&mut self, offer: OfferId) -> Result<(), Rejected> {
+        let offered = self.agent.state.offered().filter(|offered| offered.offer == offer);
+        let offered = offered.cloned().ok_or(Rejected::StaleOffer)?;
+        if self.agent.state.name() == StateName::Reserved {
+            self.enter_state(State::Ringing(offered));
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, offer: OfferId) -> Result<(), Rejected> {
+        let offered = self.agent.state.offered().filter(|offered| offered.offer == offer);
+        let Offered { call, queue, .. } = offered.cloned().ok_or(Rejected::StaleOffer)?;
+        self.agent.misses = 0;
+        self.enter_state(State::Talking(Serving { call, queue: Some(queue), since: self.now }));
+        Ok(())
+    }
+
+    fn end_offer(&mut self, offer: OfferId, missed: Option<u32>) -> Result<(), Rejected> {
+        let ours = self.agent.state.offered().is_some_and(|offered| offered.offer == offer);
+        if !ours {
+            return Err(Rejected::StaleOffer);
+        }
+        if let Some(limit) = missed {
+            self.agent.misses += 1;
+            if limit > 0 && self.agent.misses >= limit {
+                self.agent.misses = 0;
+                let reason = NO_ANSWER.to_owned();
+                self.agent.pending.get_or_insert(Status::NotReady { reason });
+            }
+        }
+        self.become_idle();
+        Ok(())
+    }
+
+    fn engage(&mut self, call: CallId) -> Result<(), Rejected> {
+        if self.agent.status == Status::LoggedOut {
+            return Err(Rejected::NotSignedIn);
+        }
+        match &self.agent.state {
+            State::Idle | State::WrapUp { .. } => {
+                self.enter_state(State::Talking(Serving { call, queue: None, since: self.now }));
+                Ok(())
+            }
+            State::Reserved(_) | State::Ringing(_) => Err(Rejected::Offered),
+            State::Talking(serving)
+            | State::Holding(serving)
+            | State::Consulting(serving)
+            | State::Conferencing(serving) => {
+                if serving.call == call {
+                    Ok(())
+                } else {
+                    Err(Rejected::OnACall)
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, call: CallId, activity: Activity) -> Result<(), Rejected> {
+        let serving = self.agent.state.serving().filter(|serving| serving.call == call);
+        let serving = serving.cloned().ok_or(Rejected::NotOnThisCall)?;
+        let state = match activity {
+            Activity::Talking => State::Talking(serving),
+            Activity::Holding => State::Holding(serving),
+            Activity::Consulting => State::Consulting(serving),
+            Activity::Conferencing => State::Conferencing(serving),
+        };
+        if state != self.agent.state {
+            self.enter_state(state);
+        }
+        Ok(())
+    }
+
+    /// Idempotent: being off a call that one is not on is what was asked for.
+    fn release(&mut self, call: CallId, wrap_up: Duration) {
+        let Some(serving) = self.agent.state.serving().filter(|serving| serving.call == call).cloned() else { return };
+        if wrap_up.is_zero() || self.agent.pending == Some(Status::LoggedOut) {
+            self.become_idle();
+        } else {
+            self.enter_state(State::WrapUp { serving, until: self.now.plus(wrap_up) });
+        }
+    }
+
+    fn stretch_wrap_up(&mut self, by: Duration, limit: Duration) -> Result<(), Rejected> {
+        let State::WrapUp { until, .. } = &mut self.agent.state else { return Err(Rejected::NotInWrapUp) };
+        let left = until.mono.saturating_duration_since(self.now.mono);
+        let stretched = left.saturating_add(by).min(limit.max(left));
+        *until = self.now.plus(stretched);
+        self.events.push(Event::WrapUpStretched);
+        Ok(())
+    }
+
+    fn end_wrap_up(&mut self) -> Result<(), Rejected> {
+        if !matches!(self.agent.state, State::WrapUp { .. }) {
+            return Err(Rejected::NotInWrapUp);
+        }
+        self.become_idle();
+        Ok(())
+    }
+
+    /// Idle, and whatever was asked for meanwhile takes effect.
+    fn become_idle(&mut self) {
+        self.enter_state(State::Idle);
+        if let Some(status) = self.agent.pending.take() {
+            self.enter_status(status);
+        }
+    }
+
+    fn set_pending(&mut self, pending: Option<Status>) {
+        if self.agent.pending != pending {
+            self.agent.pending = pending;
+            self.events.push(Event::PendingChanged);
+        }
+    }
+
+    fn enter_state(&mut self, state: State) {
+        let from = self.agent.state.name();
+        self.agent.state = state;
+        self.agent.state_since = self.now;
+        self.events.push(Event::StateChanged { from });
+    }
+
+    fn enter_status(&mut self, status: Status) {
+        if status == self.agent.status {
+            return;
+        }
+        if status == Status::LoggedOut {
+            self.agent.extension = None;
+        }
+        let from = std::mem::replace(&mut self.agent.status, status);
+        self.agent.status_since = self.now;
+        self.events.push(Event::StatusChanged { from });
+    }
+}
