@@ -1,1 +1,26 @@
 //! Profiles, flows and settings, loaded and checked.
+//!
+//! [`load`] reads everything that a configuration file refers to and answers with all of it or with every fault;
+//! start-up and `hotline check` use the same loader. Without a file it is the sandbox ([`Settings::sandbox`]).
+//! [`Assets`] are the embedded profiles, flows and prompts, overridden file by file by folders beside the
+//! configuration. It opens no socket but to see whether a port is free, and keeps nothing running.
+
+pub mod assets;
+pub mod calendar;
+pub mod check;
+pub mod network;
+pub mod number;
+pub mod profile;
+mod sandbox;
+pub mod secret;
+pub mod settings;
+mod settings_read;
+
+pub use assets::Assets;
+pub use calendar::{Calendar, Calendars};
+pub use check::{Configuration, Report, check, cmd_check, cmd_flow_check, cmd_flow_graph, cmd_flow_simulate, load};
+pub use network::{Acl, Network};
+pub use number::NumberPattern;
+pub use profile::{Auth, DigestAlgorithm, Listener, NumberRoute, Profile, ProfileKind, Target, Transport};
+pub use secret::Secret;
+pub use settings::{AgentSettings, HotlineSettings, QueueSettings, Settings, SmsSettings, UserSettings};

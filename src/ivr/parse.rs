@@ -509,7 +509,7 @@ say = { number = "{" }
             (6, "there is no node \"quue\""),
             (6, "did you mean `timeout`?"),
             (8, "`name` is missing"),
-            (8, "`node.queue.queue.overflow` = \"elsewhere\" is unknown"),
+            (8, "`overflow` = \"elsewhere\" is unknown"),
             (10, "`ticket_status` nodes are not supported yet"),
             (11, "node \"odd\" does nothing"),
             (12, "unknown key `node.odd.dance`"),

@@ -1,0 +1,357 @@
+//! A SIP profile: where we listen, who may speak, what is offered, and where dialled numbers lead.
+
+use super::{
+    network::{Acl, Network},
+    number::NumberPattern,
+};
+use crate::{
+    ids::QueueName,
+    ivr::{
+        Fault, Place,
+        document::{self, Located, Table},
+    },
+    media::engine::Codec,
+};
+use std::{net::SocketAddr, time::Duration};
+
+/// Who is on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProfileKind {
+    /// Carriers: their caller numbers are believed, they dial our numbers and nothing else.
+    Trunk,
+    /// Agents' telephones: they register.
+    Agents,
+    /// Browsers: they register over WebSocket.
+    Browser,
+}
+
+/// How messages travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    Udp,
+    Tcp,
+    Tls,
+    Ws,
+    Wss,
+}
+
+/// One place where a profile listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listener {
+    pub transport: Transport,
+    pub address: SocketAddr,
+    /// The URL's path, for WebSocket.
+    pub path: Option<String>,
+    pub place: Place,
+}
+
+impl Listener {
+    /// Reads `udp:127.0.0.1:5060` or `ws:127.0.0.1:8080/sip`.
+    pub fn parse(text: &str) -> Option<(Transport, SocketAddr, Option<String>)> {
+        let (transport, rest) = text.split_once(':')?;
+        let transport = match transport {
+            "udp" => Transport::Udp,
+            "tcp" => Transport::Tcp,
+            "tls" => Transport::Tls,
+            "ws" => Transport::Ws,
+            "wss" => Transport::Wss,
+            _ => return None,
+        };
+        let (address, path) = match rest.find('/') {
+            Some(at) => (&rest[..at], Some(rest[at..].to_string())),
+            None => (rest, None),
+        };
+        let web = matches!(transport, Transport::Ws | Transport::Wss);
+        (path.is_some() == web).then_some((transport, address.parse().ok()?, path))
+    }
+}
+
+/// Whether requests have to prove who they are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Auth {
+    /// By address alone.
+    None,
+    Digest,
+}
+
+/// Digest algorithms (RFC 7616, RFC 8760).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DigestAlgorithm {
+    Sha256,
+    Md5,
+}
+
+/// Where a dialled number leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A flow by its name.
+    Flow(String),
+    Queue(QueueName),
+    /// Answered, then silence.
+    Hold,
+    /// Answered, then this clip again and again.
+    PlayLoop(String),
+    /// Bridged to this SIP URI.
+    Bridge {
+        to: String,
+        recorded: bool,
+    },
+    /// The conference room of the dialled number.
+    Room,
+}
+
+/// Numbers and where they lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberRoute {
+    pub patterns: Vec<NumberPattern>,
+    pub target: Target,
+    /// Whether an accepted call gets its primary ticket.
+    pub ticket: bool,
+    /// Whether a call leaves a call record.
+    pub cdr: bool,
+    pub place: Place,
+}
+
+/// What may be dialled from this profile to the outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outbound {
+    pub allow: Vec<NumberPattern>,
+    /// Beats `allow`.
+    pub deny: Vec<NumberPattern>,
+    /// Whether the departmental hotlines may be dialled.
+    pub hotlines: bool,
+}
+
+impl Outbound {
+    /// Whether `number` may be dialled; `is_hotline` says that it is a known hotline.
+    pub fn allows(&self, number: &str, is_hotline: bool) -> bool {
+        !self.deny.iter().any(|pattern| pattern.matches(number))
+            && ((self.hotlines && is_hotline) || self.allow.iter().any(|pattern| pattern.matches(number)))
+    }
+}
+
+/// Bounds on what a profile takes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub max_calls: usize,
+    /// New calls a second.
+    pub max_cps: u32,
+    pub max_registrations: usize,
+    /// The shortest and the longest registration that is granted.
+    pub min_expires: Duration,
+    pub max_expires: Duration,
+}
+
+/// A SIP profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    pub name: String,
+    pub file: String,
+    pub kind: ProfileKind,
+    pub enabled: bool,
+    pub listen: Vec<Listener>,
+    pub allow: Acl,
+    pub auth: Auth,
+    /// In the order in which they are offered.
+    pub algorithms: Vec<DigestAlgorithm>,
+    pub realm: String,
+    /// In the order in which they are offered.
+    pub codecs: Vec<Codec>,
+    pub numbers: Vec<NumberRoute>,
+    pub outbound: Outbound,
+    pub limits: Limits,
+    pub place: Place,
+}
+
+impl Profile {
+    /// Reads a profile's file.
+    pub fn parse(text: &str, file: &str) -> Result<Profile, Vec<Fault>> {
+        let profile = document::read(text, file, |root| read(root, file))?;
+        profile.ok_or_else(|| vec![Fault::of_file(file, "the profile is not complete", "give it a name and a kind")])
+    }
+
+    /// Where a dialled number leads: the first route that matches.
+    pub fn route(&self, dialled: &str) -> Option<&NumberRoute> {
+        self.numbers.iter().find(|route| route.patterns.iter().any(|pattern| pattern.matches(dialled)))
+    }
+}
+
+/// Reads a profile's table, from a file of its own or within the settings.
+pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
+    let kinds = [("trunk", ProfileKind::Trunk), ("agents", ProfileKind::Agents), ("browser", ProfileKind::Browser)];
+    let name = table.required_text("name", "write name = \"trunk\", for example");
+    let kind = table.choice("kind", &kinds);
+    if table.value("kind").is_none() {
+        table.missing("kind", "write kind = \"trunk\", \"agents\" or \"browser\"");
+    }
+    let enabled = table.flag("enabled").unwrap_or(true);
+    let listen = read_listeners(table);
+    let auth = table.choice("auth", &[("none", Auth::None), ("digest", Auth::Digest)]);
+    let algorithms = read_algorithms(table);
+    let codecs = read_codecs(table);
+    let allow = read_acl(table, "allow");
+    let realm = table.text("realm").unwrap_or_else(|| "hotline".into());
+    if realm.is_empty() || realm.contains(['"', '\\', '\r', '\n']) {
+        table.fault("realm", "`realm` has characters that cannot stand there", "write a plain name");
+    }
+    let numbers = table.tables("number").iter().filter_map(read_route).collect();
+    let outbound = table.table("outbound").map(|table| read_outbound(&table)).unwrap_or_default();
+    let limits = read_limits(table.table("limits").as_ref());
+    let default_auth = if kind == Some(ProfileKind::Trunk) { Auth::None } else { Auth::Digest };
+    let auth = auth.unwrap_or(default_auth);
+    let (file, place, kind, name) = (file.to_string(), table.place(), kind?, name?);
+    if kind != ProfileKind::Trunk && auth == Auth::None {
+        table.fault("auth", "telephones that register need auth = \"digest\"", "write auth = \"digest\"");
+    }
+    Some(Profile {
+        name,
+        file,
+        kind,
+        enabled,
+        listen,
+        allow,
+        auth,
+        algorithms,
+        realm,
+        codecs,
+        numbers,
+        outbound,
+        limits,
+        place,
+    })
+}
+
+fn read_listeners(table: &Table<'_>) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    for text in table.texts("listen") {
+        match Listener::parse(&text.value) {
+            Some((transport, address, path)) => {
+                listeners.push(Listener { transport, address, path, place: text.place });
+            }
+            None => {
+                let what = format!("\"{}\" is no place to listen", text.value);
+                let fix = "write \"udp:127.0.0.1:5060\", \"tcp:…\", \"tls:…\", or \"ws:127.0.0.1:8080/sip\"";
+                table.fault_at(text.place, what, fix);
+            }
+        }
+    }
+    if listeners.is_empty() && table.texts("listen").is_empty() {
+        table.missing("listen", "write listen = [\"udp:127.0.0.1:5060\", \"tcp:127.0.0.1:5060\"]");
+    }
+    listeners
+}
+
+/// Reads a list of networks, in which `"local"` stands for this host's own addresses.
+pub(super) fn read_acl(table: &Table<'_>, key: &'static str) -> Acl {
+    let mut acl = Acl::default();
+    for text in table.texts(key) {
+        match text.value.parse::<Network>() {
+            Ok(network) => acl.networks.push(network),
+            Err(_) if text.value == "local" => acl.local = true,
+            Err(error) => {
+                table.fault_at(text.place, format!("\"{}\" is {error}", text.value), "write a network, or \"local\"");
+            }
+        }
+    }
+    if table.value(key).is_none() {
+        table.missing(key, "say who may speak, such as [\"127.0.0.0/8\"]");
+    }
+    acl
+}
+
+fn read_algorithms(table: &Table<'_>) -> Vec<DigestAlgorithm> {
+    let mut algorithms = Vec::new();
+    for text in table.texts("algorithms") {
+        match text.value.as_str() {
+            "SHA-256" => algorithms.push(DigestAlgorithm::Sha256),
+            "MD5" => algorithms.push(DigestAlgorithm::Md5),
+            other => {
+                let what = format!("digest algorithm \"{other}\" is not known here");
+                table.fault_at(text.place, what, "use \"SHA-256\" and \"MD5\"");
+            }
+        }
+    }
+    if algorithms.is_empty() { vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5] } else { algorithms }
+}
+
+fn read_codecs(table: &Table<'_>) -> Vec<Codec> {
+    let mut codecs = Vec::new();
+    for text in table.texts("codecs") {
+        match text.value.as_str() {
+            "PCMA" => codecs.push(Codec::Pcma),
+            "PCMU" => codecs.push(Codec::Pcmu),
+            other => {
+                table.fault_at(text.place, format!("codec \"{other}\" is not supported"), "use \"PCMA\" and \"PCMU\"");
+            }
+        }
+    }
+    if codecs.is_empty() { vec![Codec::Pcma, Codec::Pcmu] } else { codecs }
+}
+
+fn read_patterns(table: &Table<'_>, key: &'static str) -> Vec<NumberPattern> {
+    let one = |text: Located<String>| match text.value.parse() {
+        Ok(pattern) => Some(pattern),
+        Err(_) => {
+            let what = format!("\"{}\" is no number pattern", text.value);
+            table.fault_at(text.place, what, "write \"12345\", \"80XX\", \"130000-139999\" or \"0.\"");
+            None
+        }
+    };
+    table.texts(key).into_iter().filter_map(one).collect()
+}
+
+fn read_route(table: &Table<'_>) -> Option<NumberRoute> {
+    if table.value("match").is_none() {
+        table.missing("match", "write match = [\"12345\"]");
+    }
+    let patterns = read_patterns(table, "match");
+    let mut targets = Vec::new();
+    targets.extend(table.text("flow").map(Target::Flow));
+    targets.extend(table.text("queue").map(|name| Target::Queue(name.into())));
+    targets.extend(table.flag("hold").filter(|on| *on).map(|_| Target::Hold));
+    targets.extend(table.text("play_loop").map(Target::PlayLoop));
+    targets.extend(table.flag("room").filter(|on| *on).map(|_| Target::Room));
+    if let Some(bridge) = table.table("bridge") {
+        let form = "a SIP URI such as sip:callee@127.0.0.1:5090";
+        let to = bridge.parsed("to", form, |uri| uri.starts_with("sip:").then(|| uri.to_string()));
+        if bridge.value("to").is_none() {
+            bridge.missing("to", &format!("write {form}"));
+        }
+        let recorded = bridge.flag("recorded").unwrap_or(false);
+        targets.extend(to.map(|to| Target::Bridge { to, recorded }));
+    }
+    let ticket = table.flag("ticket").unwrap_or(true);
+    let cdr = table.flag("cdr").unwrap_or(true);
+    if targets.len() != 1 {
+        let what = if targets.is_empty() { "a number that leads nowhere" } else { "a number that leads to two places" };
+        table.fault_at(table.place(), what, "give it one of: flow, queue, hold, play_loop, bridge, room");
+        return None;
+    }
+    if ticket && !cdr {
+        table.fault("cdr", "a call with a ticket leaves a record", "write ticket = false as well");
+    }
+    Some(NumberRoute { patterns, target: targets.pop()?, ticket, cdr, place: table.place() })
+}
+
+fn read_outbound(table: &Table<'_>) -> Outbound {
+    Outbound {
+        allow: read_patterns(table, "allow"),
+        deny: read_patterns(table, "deny"),
+        hotlines: table.flag("hotlines").unwrap_or(false),
+    }
+}
+
+fn read_limits(table: Option<&Table<'_>>) -> Limits {
+    let number = |key, default: i64| table.and_then(|t| t.integer(key, 1..=10_000_000)).unwrap_or(default);
+    let time = |key, default| {
+        let range = Duration::from_secs(1)..=Duration::from_secs(86_400);
+        table.and_then(|t| t.duration(key, range)).unwrap_or(Duration::from_secs(default))
+    };
+    Limits {
+        max_calls: number("max_calls", 10_000) as usize,
+        max_cps: number("max_cps", 1_000) as u32,
+        max_registrations: number("max_registrations", 10_000) as usize,
+        min_expires: time("min_expires", 60),
+        max_expires: time("max_expires", 3600),
+    }
+}
