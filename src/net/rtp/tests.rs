@@ -199,9 +199,9 @@ fn legs_move_between_threads_with_their_sockets() {
     let mut left = vec![];
     while left.len() < 2 {
         let event = events.recv_timeout(Duration::from_secs(1)).unwrap();
-        if matches!(event.event, Event::Stats { stats, .. } if stats.packets_received == 30) {
-            left.push(event.call);
-        }
+        let Event::Stats { leg, stats } = event.event else { panic!("{event:?}") };
+        assert_eq!((stats.packets_received, stats.foreign), (30, 0), "{leg:?}");
+        left.push(event.call);
     }
     assert_eq!(left, [to, to]);
 }
