@@ -542,6 +542,12 @@ fn what_a_leg_says_is_recorded_on_its_side_unless_paused() {
     w.run(100);
     assert_eq!(w.out.frames.len(), 20);
     assert_eq!(w.out.stops, [(3, Duration::from_millis(420), true)]);
+    // A call that forgets to stop a recording does not keep it open.
+    w.command(Command::StartRecording { recording: RecordingId(4) });
+    w.command(Command::RemoveLeg { leg: b });
+    assert_eq!(w.out.stops.len(), 1);
+    w.command(Command::RemoveLeg { leg: a });
+    assert_eq!(w.out.stops[1], (4, Duration::ZERO, false));
     let again = Command::StopRecording { recording };
     assert_eq!(w.engine.handle_command(w.now, CALL, again, &mut w.out), Err(Refused::NoRecording));
 }
