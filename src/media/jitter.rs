@@ -153,7 +153,7 @@ impl Jitter {
         self.least_spare = self.least_spare.min(self.end.wrapping_sub(self.play) as i32);
         self.window += 1;
         if self.window >= WINDOW {
-            if self.least_spare > 240 {
+            if self.least_spare > FIRST as i32 {
                 self.skip(80);
                 self.target = self.target.saturating_sub(40).max(SHORTEST);
             }

@@ -91,7 +91,7 @@ pub enum Record<'a> {
 pub enum Refused {
     #[error("the call has no such leg")]
     NoLeg,
-    #[error("the call has no such recording")]
+    #[error("the call has no such recording, or nothing is recorded here")]
     NoRecording,
     #[error("it is there already")]
     Exists,
@@ -240,6 +240,9 @@ impl Engine {
                 self.report(slot, now, true, out);
                 if let Some(leg) = self.detach(slot) {
                     out.event(CallEvent { call, event: Event::Stats { leg: leg.id, stats: figures(&leg) } });
+                }
+                if !self.calls.contains_key(&call) {
+                    self.stop_recordings_of(Some(call), at, out);
                 }
             }
             Command::Hear { leg, source } => {
@@ -455,8 +458,11 @@ impl Engine {
             Some(place) => *place = Some(recording),
             None => self.recordings.push(Some(recording)),
         }
-        out.record(Record::Start { call, recording: id, wall: now.wall });
-        Ok(())
+        if out.record(Record::Start { call, recording: id, wall: now.wall }) {
+            return Ok(());
+        }
+        self.recordings.iter_mut().filter(|r| r.as_ref().is_some_and(|r| r.id == id)).for_each(|r| *r = None);
+        Err(Refused::NoRecording)
     }
 
     fn stop_recording(&mut self, index: u32, at: u64, out: &mut impl Sink) {
@@ -475,7 +481,15 @@ impl Engine {
     /// Ends all recordings: the process is about to end.
     pub fn stop_recordings(&mut self, now: Now, out: &mut impl Sink) {
         let at = self.micros(now);
-        (0..self.recordings.len() as u32).for_each(|index| self.stop_recording(index, at, out));
+        self.stop_recordings_of(None, at, out);
+    }
+
+    fn stop_recordings_of(&mut self, call: Option<CallId>, at: u64, out: &mut impl Sink) {
+        for index in 0..self.recordings.len() {
+            if self.recordings[index].as_ref().is_some_and(|r| call.is_none_or(|call| r.call == call)) {
+                self.stop_recording(index as u32, at, out);
+            }
+        }
     }
 
     /// Sends the leg's RTCP report, with BYE at its end (RFC 3550 section 6.3.7: at once, since there are two of us).

@@ -121,7 +121,8 @@ pub enum Command {
         leg: LegId,
         params: LegParams,
     },
-    /// Frees the leg after an RTCP BYE and tells its figures; its sockets are closed by the shell.
+    /// Frees the leg after an RTCP BYE and tells its figures; its sockets are closed by the shell. With a call's last
+    /// leg its recordings end.
     RemoveLeg {
         leg: LegId,
     },
@@ -154,7 +155,7 @@ pub enum Command {
     AskStats {
         leg: LegId,
     },
-    /// Begins a recording; legs are added to it by `RecordLeg`.
+    /// Begins a recording; legs are added to it by `RecordLeg`. Refused where nothing is recorded.
     StartRecording {
         recording: RecordingId,
     },

@@ -27,7 +27,7 @@ use std::{
 };
 
 /// How often the ring is looked at while something is recorded, and while nothing is.
-const BUSY: Duration = Duration::from_millis(10);
+const BUSY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_millis(500);
 
 struct Open {
