@@ -60,7 +60,7 @@ impl Acd {
         }
     }
 
-    /// Offers the agent the first caller, over all its queues, whom it may serve.
+    /// Has the first caller served, over all the agent's queues, whom it may serve.
     fn match_desk(&mut self, now: Now, index: usize) {
         let desk = &self.desks[index];
         if !desk.available {
@@ -73,7 +73,12 @@ impl Acd {
             Some((place.front, Reverse(queue.config.weight), place))
         });
         if let Some((_, _, place)) = candidates.min() {
-            self.offer(now, place, index);
+            // Others may be available too: the strategy decides among all, and this one is looked at again.
+            self.match_caller(now, place.call);
+            let offered = self.waiters.get(&place.call).is_some_and(|waiter| waiter.offer.is_some());
+            if offered && self.desks[index].available {
+                self.free_desks.insert(index);
+            }
         }
     }
 
@@ -81,6 +86,9 @@ impl Acd {
     fn match_caller(&mut self, now: Now, call: CallId) {
         let Some(waiter) = self.waiters.get(&call).filter(|waiter| waiter.offer.is_none()) else { return };
         let queue = &self.queues[waiter.queue];
+        // Keys are random with the random strategy: so is where the search begins. With all others it is the lowest.
+        let from = if queue.config.strategy == Strategy::Random { self.rng.random() } else { 0 };
+        let in_turn = queue.available.range((from, 0)..).chain(queue.available.range(..(from, 0)));
         let fits = |index: usize| {
             let desk = &self.desks[index];
             let membership = desk.memberships.iter().find(|membership| membership.queue == waiter.queue);
@@ -89,9 +97,8 @@ impl Acd {
             open && desk.available && desk.avoid.is_none_or(|(avoided, _)| avoided != call)
         };
         let sticky = waiter.sticky.as_ref().and_then(|agent| self.desk_of.get(agent).copied());
-        let chosen = sticky
-            .filter(|&index| fits(index))
-            .or_else(|| queue.available.iter().map(|&(_, index)| index).find(|&index| fits(index)));
+        let chosen =
+            sticky.filter(|&index| fits(index)).or_else(|| in_turn.map(|&(_, index)| index).find(|&index| fits(index)));
         if let Some(index) = chosen {
             self.offer(now, waiter.place, index);
         }

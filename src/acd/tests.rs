@@ -140,8 +140,13 @@ impl House {
     }
 
     fn transitions(&self) -> Vec<&AgentTransition> {
-        let transition = |output| if let Output::Transition(transition) = output { Some(transition) } else { None };
-        self.said.iter().filter_map(transition).collect()
+        let mut transitions = Vec::new();
+        for output in &self.said {
+            if let Output::Transition(transition) = output {
+                transitions.push(transition);
+            }
+        }
+        transitions
     }
 }
 
@@ -405,8 +410,7 @@ fn signing_out_while_the_phone_rings_takes_the_offer_back() {
 
 #[test]
 fn wrap_up_holds_across_queues_and_can_be_stretched_and_ended() {
-    let mut house = House::with_agents(QueueConfig { wrap_up: seconds(20), ..general() }, 0);
-    house.acd = House::new(vec![QueueConfig { wrap_up: seconds(20), ..general() }, QueueConfig::new("english")]).acd;
+    let mut house = House::new(vec![QueueConfig { wrap_up: seconds(20), ..general() }, QueueConfig::new("english")]);
     house.signs_in(8001);
     house.queues_up(1);
     house.answers(1);
