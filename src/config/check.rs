@@ -6,7 +6,7 @@
 use super::{
     assets::{Assets, ClipError},
     profile::{Profile, ProfileKind, Target, Transport},
-    settings::Settings,
+    settings::{HotlineMode, Settings},
 };
 use crate::{
     clock::Now,
@@ -252,11 +252,13 @@ impl Loader {
             let unknown = hotline.calendar.as_ref().filter(|name| !settings.calendars.calendars.contains_key(*name));
             if let Some(name) = unknown {
                 let what = format!("hotline {}: there is no calendar \"{name}\"", hotline.number);
-                self.fault(&settings.file, Place::default(), what, "add [[calendar]], or leave calendar out");
+                self.fault(&settings.file, hotline.place, what, "add [[calendar]], or leave calendar out");
             }
-            if hotline.route.is_none() && settings.sip.departments.is_none() {
+            // A merged hotline rings our own queue.
+            let is_rung = hotline.mode != HotlineMode::Merged;
+            if is_rung && hotline.route.is_none() && settings.sip.departments.is_none() {
                 let what = format!("hotline {} cannot be reached", hotline.number);
-                self.fault(&settings.file, Place::default(), what, "give it a route, or set sip.departments");
+                self.fault(&settings.file, hotline.place, what, "give it a route, or set sip.departments");
             }
         }
     }
@@ -300,7 +302,7 @@ impl Loader {
         let guessed = settings.agents.iter().find(|agent| agent.password.expose().contains(agent.number.as_str()));
         if let Some(agent) = guessed.filter(|_| profile.kind != ProfileKind::Trunk) {
             let what = format!("the password of agent {} holds the agent's number", agent.number);
-            self.fault(&settings.file, Place::default(), what, "off loopback give each agent a password of its own");
+            self.fault(&settings.file, agent.place, what, "off loopback give each agent a password of its own");
         }
     }
 

@@ -15,6 +15,8 @@ mod sandbox;
 pub mod secret;
 pub mod settings;
 mod settings_read;
+#[cfg(test)]
+mod tests;
 
 pub use assets::Assets;
 pub use calendar::{Calendar, Calendars};

@@ -7,6 +7,7 @@ use super::{
     settings::*,
     settings_read::default_templates,
 };
+use crate::ivr::Place;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -68,6 +69,7 @@ fn agent(number: u32, supervisor: bool) -> AgentSettings {
     let number = number.to_string();
     AgentSettings {
         name: number.clone(),
+        place: Place::default(),
         extension: number.as_str().into(),
         password: Secret::new(format!("sandbox-{number}")),
         supervisor,
@@ -97,6 +99,7 @@ fn general() -> QueueSettings {
 fn hotlines() -> Vec<HotlineSettings> {
     let hotline = |number: &str, name: &str, mode| HotlineSettings {
         number: number.into(),
+        place: Place::default(),
         name: name.into(),
         mode,
         route: None,

@@ -176,6 +176,7 @@ impl QueueSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSettings {
     pub number: AgentNo,
+    pub place: Place,
     pub name: String,
     pub extension: Extension,
     /// Of the telephone and of the console.
@@ -228,6 +229,7 @@ pub enum HotlineMode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HotlineSettings {
     pub number: HotlineNo,
+    pub place: Place,
     pub name: String,
     pub mode: HotlineMode,
     /// The SIP URI that is rung; None: by its number at `sip.departments`.

@@ -190,7 +190,9 @@ impl Reader<'_> {
             table.fault("password", "all agents of the range share one password", "write \"{number}\" into it");
         }
         let filled = |text: &str, number: &str| text.replace("{number}", number);
+        let place = table.place_of("number");
         let agent = |number: String| AgentSettings {
+            place,
             name: filled(&name, &number),
             extension: filled(&extension, &number).into(),
             password: Secret::new(filled(password.expose(), &number)),
@@ -401,5 +403,6 @@ fn hotline(table: &Table<'_>) -> Option<HotlineSettings> {
     let form = "a SIP URI such as sip:12330@10.0.0.5";
     let route = table.parsed("route", form, |uri| uri.starts_with("sip:").then(|| uri.to_string()));
     let calendar = table.text("calendar");
-    Some(HotlineSettings { number: number?.into(), name: name?, mode, route, calendar })
+    let place = table.place_of("number");
+    Some(HotlineSettings { place, number: number?.into(), name: name?, mode, route, calendar })
 }

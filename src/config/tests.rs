@@ -1,0 +1,302 @@
+//! The loader against whole folders: shipped files are clean, and faults come out with file and line.
+
+use super::*;
+use crate::ivr::{Caller, Fault};
+use std::{
+    net::UdpSocket,
+    path::{Path, PathBuf},
+};
+
+/// A folder of its own for one test, removed afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("hotline-config-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[track_caller]
+fn assert_found(found: &[Fault], file: &str, line: u32, what: &str) {
+    let hit = |f: &&Fault| f.file.ends_with(file) && f.line == line && f.to_string().contains(what);
+    assert!(found.iter().any(|f| hit(&f)), "{file}:{line}: {what}: not in {found:#?}");
+}
+
+#[test]
+fn the_sandbox_is_sound() {
+    let configuration = load(None, Path::new("data")).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(configuration.warnings, []);
+    let trunk = configuration.profile(ProfileKind::Trunk).unwrap();
+    assert_eq!(trunk.listen.len(), 2);
+    assert_eq!(trunk.listen[0].address, "127.0.0.1:5060".parse().unwrap());
+    for number in ["12345", "12319"] {
+        let route = trunk.route(number).unwrap();
+        assert_eq!((&route.target, route.ticket, route.cdr), (&Target::Flow("12345".into()), true, true));
+    }
+    assert_eq!(trunk.route("12346"), None);
+    let agents = configuration.profile(ProfileKind::Agents).unwrap();
+    assert_eq!(agents.algorithms, [DigestAlgorithm::Sha256, DigestAlgorithm::Md5]);
+    assert_eq!((agents.auth, agents.listen[0].address.port()), (Auth::Digest, 5070));
+    assert!(agents.outbound.allows("8002", false) && agents.outbound.allows("12330", true));
+    assert!(!agents.outbound.allows("13912345678", false) && !agents.outbound.allows("0085212345678", true));
+    assert!(configuration.profile(ProfileKind::Browser).is_none(), "not served yet");
+    assert!(configuration.flows.contains_key("12345") && configuration.flows.contains_key("menu_main"));
+}
+
+#[test]
+fn the_load_profile_is_sound() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/load.toml");
+    let configuration = load(Some(&path), Path::new("data")).unwrap_or_else(|report| panic!("{report}"));
+    let trunk = configuration.profile(ProfileKind::Trunk).unwrap();
+    let route = |number| trunk.route(number).map(|route| (route.target.clone(), route.ticket, route.cdr));
+    let bridge = |recorded| Target::Bridge { to: "sip:callee@127.0.0.1:5090".into(), recorded };
+    assert_eq!(route("100"), Some((Target::Hold, true, true)));
+    assert_eq!(route("101"), Some((Target::Hold, false, false)));
+    assert_eq!(route("110"), Some((Target::PlayLoop("prompts/zh/welcome.wav".into()), true, true)));
+    assert_eq!(route("120"), Some((bridge(false), true, true)));
+    assert_eq!(route("121"), Some((bridge(true), true, true)));
+    assert_eq!(route("130000"), Some((Target::Room, true, true)));
+    assert_eq!(route("139999"), Some((Target::Room, true, true)));
+    assert_eq!(route("141"), Some((Target::Queue("load".into()), true, true)));
+    assert_eq!(route("12345"), None);
+    let agents = configuration.profile(ProfileKind::Agents).unwrap();
+    assert_eq!(agents.algorithms[0], DigestAlgorithm::Md5);
+    let settings = &configuration.settings;
+    assert_eq!((settings.agents.len(), settings.sms.is_none(), settings.sandbox), (200, true, false));
+    assert!(settings.agents.iter().all(|agent| agent.ready_on_register && agent.sign_in_on_register));
+    assert_eq!(settings.agents[199].password.expose(), "sandbox-8200");
+    assert!(settings.queues[0].wrap_up.is_zero());
+}
+
+#[test]
+fn every_fault_of_the_settings_at_once() {
+    let folder = Folder::new("settings");
+    let path = folder.write(
+        "hotline.toml",
+        r#"time_zone = "Asia/Shanghi"
+node = 4096
+colour = "red"
+[database]
+url = "mysql://x"
+[http]
+listen = ["127.0.0.1"]
+[media]
+ports = "30000-20000"
+allowed_networks = ["10.0.0.0/33"]
+[[queue]]
+name = "general"
+strategy = "longest-idle"
+ring_timeout = 25
+wrapup = "5s"
+[[queue]]
+name = "general"
+[[agent]]
+number = "8001-8003"
+password = "env:HOTLINE_TEST_NOT_SET"
+[[agent]]
+number = "80XX"
+password = "x"
+[[user]]
+name = "u"
+role = "dispacher"
+password = "x"
+[[hotline]]
+number = "12330"
+[sms]
+host = "h"
+system_id = "s"
+password = "too long for it"
+source = "1"
+[[calendar]]
+name = "office"
+open = ["mon-fri 8-12"]
+holidays = ["2026-13-01"]
+"#,
+    );
+    let report = check(Some(&path), &folder.0);
+    for (line, what) in [
+        (1, "did"),
+        (2, "`node` = 4096 is out of range"),
+        (3, "unknown key `colour`"),
+        (5, "no known kind"),
+        (7, "\"127.0.0.1\" is no address"),
+        (9, "not a range of ports"),
+        (10, "not a network"),
+        (13, "did you mean \"longest_idle\"?"),
+        (14, "write a time with its unit"),
+        (15, "did you mean `wrap_up`?"),
+        (17, "queue \"general\" is there twice"),
+        (20, "environment variable HOTLINE_TEST_NOT_SET is not set"),
+        (22, "not an agent number"),
+        (26, "did you mean \"dispatcher\"?"),
+        (28, "`name` is missing"),
+        (33, "too long for SMPP"),
+        (37, "are no opening hours"),
+        (38, "is no date"),
+    ] {
+        let what = if line == 1 { "no time zone" } else { what };
+        assert_found(&report.faults, "hotline.toml", line, what);
+    }
+    let shown = report.to_string();
+    assert!(shown.contains("hotline.toml:3:1: unknown key `colour` — "), "{shown}");
+    assert!(shown.contains("个错误"), "{shown}");
+    assert!(!shown.contains("too long for it"), "no secret is printed");
+}
+
+#[test]
+fn files_beside_the_configuration_are_checked() {
+    let folder = Folder::new("beside");
+    let path = folder.write(
+        "hotline.toml",
+        "[recording]\nkey_file = \"none.key\"\n[[queue]]\nname = \"general\"\nmusic = \"prompts/none.wav\"\n",
+    );
+    folder.write(
+        "sip-profiles/trunk.toml",
+        r#"name = "trunk"
+kind = "trunk"
+listen = ["udp:127.0.0.1:5060", "sctp:127.0.0.1:5060", "tls:127.0.0.1:5061"]
+allow = ["127.0.0.0/8"]
+codecs = ["PCMA", "G729"]
+[[number]]
+match = "12345"
+flow = "1234"
+[[number]]
+match = "1x"
+queue = "generel"
+hold = true
+"#,
+    );
+    folder.write("ivr-flows/12345.toml", "version = 1\nstart = \"a\"\n[node.a]\nqueue = \"genral\"\n");
+    folder.write("ivr-flows/broken.toml", "version = \n");
+    folder.write("ivr-flows/prompts/zh/welcome.wav", "no wav");
+    let faults = check(Some(&path), &folder.0).faults;
+    assert_found(&faults, "none.key", 0, "openssl rand");
+    assert_found(&faults, "hotline.toml", 4, "prompt \"prompts/none.wav\" is missing");
+    assert_found(&faults, "sip-profiles/trunk.toml", 3, "\"sctp:127.0.0.1:5060\" is no place to listen");
+    assert_found(&faults, "sip-profiles/trunk.toml", 5, "codec \"G729\" is not supported");
+    assert_found(&faults, "sip-profiles/trunk.toml", 10, "is no number pattern");
+    assert_found(&faults, "sip-profiles/trunk.toml", 9, "leads to two places");
+    assert_found(&faults, "ivr-flows/12345.toml", 4, "did you mean \"general\"?");
+    assert_found(&faults, "ivr-flows/broken.toml", 1, "correct the TOML here");
+    assert_found(&faults, "prompts/zh/welcome.wav", 0, "cannot be played");
+    assert!(load(Some(&path), &folder.0).is_err());
+
+    // Once the profile can be read, its references are judged.
+    folder.write(
+        "sip-profiles/trunk.toml",
+        r#"name = "trunk"
+kind = "trunk"
+listen = ["udp:0.0.0.0:5060", "tls:127.0.0.1:5061"]
+allow = ["127.0.0.0/8"]
+[[number]]
+match = "12345"
+flow = "1234"
+[[number]]
+match = "110"
+play_loop = "prompts/zh/none.wav"
+"#,
+    );
+    let faults = check(Some(&path), &folder.0).faults;
+    assert_found(&faults, "sip-profiles/trunk.toml", 5, "did you mean \"12345\"?");
+    assert_found(&faults, "sip-profiles/trunk.toml", 8, "prompt \"prompts/zh/none.wav\" is missing");
+    assert_found(&faults, "sip-profiles/trunk.toml", 3, "TLS IS NOT SERVED YET");
+}
+
+#[test]
+fn a_missing_file_and_text_that_is_no_utf8() {
+    let folder = Folder::new("missing");
+    let report = check(Some(&folder.0.join("none.toml")), &folder.0);
+    assert_found(&report.faults, "none.toml", 0, "cannot be read");
+    let path = folder.0.join("gbk.toml");
+    std::fs::write(&path, b"node = 1\n# \xc4\xe3\xba\xc3\n").unwrap();
+    assert_found(&check(Some(&path), &folder.0).faults, "gbk.toml", 2, "is not UTF-8");
+}
+
+#[test]
+fn guessed_passwords_stay_on_loopback() {
+    let folder = Folder::new("outside");
+    let text = |address: &str| {
+        format!(
+            r#"[recording]
+create_key = true
+[[queue]]
+name = "general"
+[[agent]]
+number = "8001-8002"
+password = "x-{{number}}"
+[[profile]]
+name = "agents"
+kind = "agents"
+listen = ["udp:{address}:0"]
+allow = ["10.0.0.0/8"]
+"#
+        )
+    };
+    let path = folder.write("hotline.toml", &text("0.0.0.0"));
+    let report = load(Some(&path), &folder.0).unwrap_err();
+    assert!(report.to_string().contains("the password of agent 8001"), "{report}");
+    assert!(!report.to_string().contains("x-8001"));
+    let path = folder.write("hotline.toml", &text("127.0.0.1"));
+    assert!(load(Some(&path), &folder.0).is_ok());
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let folder = Folder::new("port");
+    let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let path = folder.write(
+        "hotline.toml",
+        &format!(
+            r#"[recording]
+create_key = true
+[http]
+listen = ["127.0.0.1:0"]
+[[queue]]
+name = "general"
+[[profile]]
+name = "trunk"
+kind = "trunk"
+listen = ["udp:127.0.0.1:{port}"]
+allow = ["127.0.0.0/8"]
+"#
+        ),
+    );
+    let report = check(Some(&path), &folder.0);
+    assert_eq!(report.faults.len(), 1, "{report}");
+    assert_found(&report.faults, "hotline.toml", 10, &format!("port {port}/udp on 127.0.0.1 is in use"));
+    assert!(report.faults[0].fix.contains("ss -ulnp"));
+    drop(holder);
+    assert!(check(Some(&path), &folder.0).is_ok());
+}
+
+#[test]
+fn the_flow_commands() {
+    let data = Path::new("data");
+    let (told, ok) = cmd_flow_check(None, data, None);
+    assert!(ok, "{told}");
+    let (told, ok) = cmd_flow_check(None, data, Some("1234"));
+    assert!(!ok && told.contains("there is no such flow"), "{told}");
+    assert!(cmd_flow_graph(None, data, "12345", false).unwrap().starts_with("flowchart"));
+    assert!(cmd_flow_graph(None, data, "12345", true).unwrap().starts_with("<svg"));
+    assert!(cmd_flow_graph(None, data, "none", true).is_err());
+    #[allow(clippy::disallowed_methods, reason = "tests may ask the clock")]
+    let now = crate::clock::Now { mono: std::time::Instant::now(), wall: crate::clock::UnixMillis(0) };
+    let told = cmd_flow_simulate(None, data, "12345", "9,0", Caller::default(), now).unwrap();
+    assert!(told.contains("key 9") && told.contains("queue \"general\""), "{told}");
+}
