@@ -94,10 +94,7 @@ impl Store {
         list.int("a.dispatched_at >=", filter.from.map(|at| at.0));
         list.int("a.dispatched_at <", filter.to.map(|at| at.0));
         if let Some(at) = filter.overdue_at {
-            list.int(
-                "a.state IN ('to_sign', 'in_progress', 'return_review', 'forced') AND a.due_at <",
-                Some(at.0),
-            );
+            list.int("a.state IN ('to_sign', 'in_progress', 'return_review', 'forced') AND a.due_at <", Some(at.0));
         }
         let select = "SELECT a.body AS body, t.no AS no FROM assignment a JOIN ticket t ON t.id = a.ticket_id";
         let sql = list.sql(select, "a.dispatched_at DESC, a.id DESC", rows + 1);

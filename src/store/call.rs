@@ -158,10 +158,7 @@ impl Store {
     /// Writes a call as it is now.
     pub async fn call_upsert(&self, call: CallRow) -> Result<()> {
         let offset = self.inner.options.offset_minutes;
-        self.write(move |tx| {
-            Box::pin(async move { upsert(tx, &[call], |at| super::sql::day(at, offset)).await })
-        })
-        .await
+        self.write(move |tx| Box::pin(async move { upsert(tx, &[call], |at| super::sql::day(at, offset)).await })).await
     }
 
     /// The call of this id.

@@ -15,7 +15,7 @@ use sqlx::any::AnyRow;
 use std::time::Duration;
 
 /// A callback that is owed from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewCallback {
     /// The lost call; it owes one callback at most.
     pub call: CallId,

@@ -84,12 +84,11 @@ impl Store {
 
     /// Events after `id`, the oldest first, `limit` at most (500).
     pub async fn event_list(&self, id: i64, limit: i64) -> Result<Vec<Arc<StoredEvent>>> {
-        let rows =
-            sqlx::query("SELECT id, at, topic, subject, body FROM event WHERE id > $1 ORDER BY id LIMIT $2")
-                .bind(id)
-                .bind(limit.clamp(1, EVENT_PAGE))
-                .fetch_all(self.reader())
-                .await?;
+        let rows = sqlx::query("SELECT id, at, topic, subject, body FROM event WHERE id > $1 ORDER BY id LIMIT $2")
+            .bind(id)
+            .bind(limit.clamp(1, EVENT_PAGE))
+            .fetch_all(self.reader())
+            .await?;
         rows.iter().map(|row| read(row).map(Arc::new)).collect()
     }
 

@@ -171,12 +171,14 @@ async fn settle(conn: &mut AnyConnection, message: i64, at: UnixMillis) -> Resul
     } else {
         return Ok(());
     };
-    sqlx::query("UPDATE message SET state = $1, done_at = $2 WHERE id = $3 AND state IN ('submitted', 'uncertain', 'pending')")
-        .bind(state.name())
-        .bind(at.0)
-        .bind(message)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE message SET state = $1, done_at = $2 WHERE id = $3 AND state IN ('submitted', 'uncertain', 'pending')",
+    )
+    .bind(state.name())
+    .bind(at.0)
+    .bind(message)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

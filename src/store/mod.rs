@@ -74,13 +74,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions {
-            node: 1,
-            readers: 4,
-            write_queue: 1024,
-            patience: Duration::from_secs(2),
-            offset_minutes: 480,
-        }
+        StoreOptions { node: 1, readers: 4, write_queue: 1024, patience: Duration::from_secs(2), offset_minutes: 480 }
     }
 }
 

@@ -1,10 +1,6 @@
 //! Sessions: who is signed in. Only a token's hash is kept.
 
-use super::{
-    Result, Store, StoreError,
-    sql::Columns,
-    user::UserRow,
-};
+use super::{Result, Store, StoreError, sql::Columns, user::UserRow};
 use crate::{clock::UnixMillis, ids::UserName};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -70,11 +66,12 @@ impl Store {
 
     /// The session of this token, while it lasts and its user may sign in.
     pub async fn session_get(&self, token: &str, now: UnixMillis) -> Result<Option<SessionRow>> {
-        let row = sqlx::query("SELECT user_name, csrf, expires_at FROM session WHERE token_hash = $1 AND expires_at > $2")
-            .bind(token_hash(token))
-            .bind(now.0)
-            .fetch_optional(self.reader())
-            .await?;
+        let row =
+            sqlx::query("SELECT user_name, csrf, expires_at FROM session WHERE token_hash = $1 AND expires_at > $2")
+                .bind(token_hash(token))
+                .bind(now.0)
+                .fetch_optional(self.reader())
+                .await?;
         let Some(row) = row else {
             return Ok(None);
         };

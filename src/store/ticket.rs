@@ -71,7 +71,11 @@ const COLUMNS: usize = 26;
 
 /// Inserts tickets where neither their id, nor their number, nor their call's primary record exists; gives the ids of
 /// those that were new.
-pub(super) async fn insert_new(tx: &mut Tx, tickets: &[&Ticket], day: impl Fn(UnixMillis) -> String) -> Result<Vec<u64>> {
+pub(super) async fn insert_new(
+    tx: &mut Tx,
+    tickets: &[&Ticket],
+    day: impl Fn(UnixMillis) -> String,
+) -> Result<Vec<u64>> {
     let mut fresh = Vec::with_capacity(tickets.len());
     for run in runs(tickets) {
         let sql = format!(
@@ -292,7 +296,8 @@ impl Store {
     pub async fn ticket_list(&self, filter: &TicketFilter, page: &Page) -> Result<Paged<Ticket>> {
         let (at, id) = page.after()?;
         let rows = page.rows();
-        let mut list = List::new("(accepted_at < $1 OR (accepted_at = $1 AND id < $2))", vec![Bind::Int(at), Bind::Int(id)]);
+        let mut list =
+            List::new("(accepted_at < $1 OR (accepted_at = $1 AND id < $2))", vec![Bind::Int(at), Bind::Int(id)]);
         list.text("state", filter.state.map(|state| state.name().to_owned()));
         list.text("class", filter.class.clone());
         list.text("channel", filter.channel.clone());
@@ -304,7 +309,10 @@ impl Store {
         list.int("accepted_at >=", filter.from.map(|at| at.0));
         list.int("accepted_at <", filter.to.map(|at| at.0));
         if let Some(unit) = &filter.unit {
-            list.add("EXISTS (SELECT 1 FROM assignment a WHERE a.ticket_id = ticket.id AND a.unit = $?)", unit.as_str().into());
+            list.add(
+                "EXISTS (SELECT 1 FROM assignment a WHERE a.ticket_id = ticket.id AND a.unit = $?)",
+                unit.as_str().into(),
+            );
         }
         if let Some(at) = filter.overdue_at {
             list.int("closed_at IS NULL AND due_at <", Some(at.0));

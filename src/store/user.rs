@@ -43,12 +43,7 @@ pub struct UserRow {
 impl UserRow {
     /// The user as one who gives commands.
     pub fn actor(&self) -> Actor {
-        Actor {
-            role: self.role,
-            user: Some(self.name.clone()),
-            unit: self.unit.clone(),
-            agent: self.agent.clone(),
-        }
+        Actor { role: self.role, user: Some(self.name.clone()), unit: self.unit.clone(), agent: self.agent.clone() }
     }
 }
 

@@ -200,11 +200,7 @@ impl Task {
 
     /// Runs what waits in one transaction and answers it.
     #[allow(clippy::disallowed_methods)] // pacing of this task alone; nothing of it is stored
-    async fn batch(
-        &mut self,
-        first: Box<dyn Job>,
-        jobs: &mut mpsc::Receiver<Message>,
-    ) -> Option<oneshot::Sender<()>> {
+    async fn batch(&mut self, first: Box<dyn Job>, jobs: &mut mpsc::Receiver<Message>) -> Option<oneshot::Sender<()>> {
         let Some(tx) = self.tx.as_mut() else {
             first.answer(Some("no connection".into()));
             return None;
