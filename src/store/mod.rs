@@ -1,1 +1,202 @@
-//! The database: one file a noun.
+//! The database: one file a noun, noun first (`ticket_insert`, `ticket_list`).
+//!
+//! One SQL text serves SQLite and PostgreSQL through sqlx's `Any`: `$1` markers, times as BIGINT milliseconds, JSON as
+//! TEXT, flags as 0 and 1. All writes go through one writer task, which commits many of them at once; reads use a
+//! small pool. What calls need while the database is away is in [`spool`]. Left out: encryption of single columns.
+
+pub mod agent_log;
+pub mod assignment;
+pub mod audit;
+pub mod call;
+pub mod callback;
+mod error;
+pub mod event;
+pub mod hotline;
+pub mod idempotency;
+pub mod ingest;
+pub mod message;
+pub mod number_block;
+pub mod page;
+pub mod recording;
+mod schema;
+pub mod session;
+pub mod spool;
+mod sql;
+pub mod ticket;
+pub mod unit;
+pub mod user;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::StoreError;
+pub use page::{Page, Paged};
+pub use schema::SCHEMA_VERSION;
+
+use crate::{
+    clock::UnixMillis,
+    ids::{IdGen, TicketNo},
+};
+use event::StoredEvent;
+use sql::Columns;
+use sqlx::{
+    AnyPool, Executor,
+    any::{AnyPoolOptions, install_default_drivers},
+};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::broadcast;
+
+/// What a database call gives.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Events that a slow subscriber may lag behind before it must read from the table.
+const EVENT_BUFFER: usize = 4096;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// This node's number: 0–1023 in ids, modulo 90 in ticket numbers.
+    pub node: u16,
+    /// Connections for reading.
+    pub readers: u32,
+    /// Writes that may wait before a caller must wait too.
+    pub write_queue: usize,
+    /// How long a connection or a lock is waited for.
+    pub patience: Duration,
+    /// Minutes that local time is ahead of UTC: days turn at local midnight.
+    pub offset_minutes: i32,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions { node: 1, readers: 4, write_queue: 1024, patience: Duration::from_secs(2), offset_minutes: 480 }
+    }
+}
+
+/// The database. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    reader: AnyPool,
+    writer: writer::Writer,
+    ids: Mutex<IdGen>,
+    numbers: number_block::Numbers,
+    options: StoreOptions,
+}
+
+impl Store {
+    /// Opens the database at `url` (`sqlite:data/hotline.db` or `postgres://…`), creating a SQLite file and its folder,
+    /// and brings its schema up to date. `now` seeds ids.
+    ///
+    /// Fails with [`StoreError::SchemaNewer`] where a newer program has used the database.
+    pub async fn open(url: &str, options: StoreOptions, now: UnixMillis) -> Result<Store> {
+        install_default_drivers();
+        let url = prepare_url(url)?;
+        schema::migrate(&url, now).await?;
+        let patience = options.patience;
+        let is_sqlite = url.starts_with("sqlite:");
+        let reader = AnyPoolOptions::new()
+            .max_connections(options.readers.max(1))
+            .acquire_timeout(patience)
+            .after_connect(move |conn, _| {
+                Box::pin(async move {
+                    if is_sqlite {
+                        conn.execute("PRAGMA busy_timeout = 2000").await?;
+                        conn.execute("PRAGMA query_only = 1").await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&url)
+            .await?;
+        let (events, _) = broadcast::channel(EVENT_BUFFER);
+        let writer = writer::Writer::start(url, &options, events).await?;
+        let ids = Mutex::new(IdGen::new(options.node, now.0));
+        let numbers = number_block::Numbers::new(options.node, options.offset_minutes);
+        let store = Store { inner: Arc::new(Inner { reader, writer, ids, numbers, options }) };
+        store.number_reserve(now).await?;
+        Ok(store)
+    }
+
+    /// Whether the database answers, for reading and for writing.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(self.reader()).await?;
+        self.write(|_| Box::pin(async { Ok(()) })).await
+    }
+
+    /// A new id, never given before by this node.
+    pub fn new_id(&self) -> u64 {
+        self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    /// The next ticket number, from the reserved block: no query.
+    pub fn ticket_number(&self, now: UnixMillis) -> TicketNo {
+        let (no, low) = self.inner.numbers.next(now);
+        if low {
+            let store = self.clone();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move {
+                    if let Err(error) = store.number_reserve(now).await {
+                        tracing::warn!(%error, "no new block of ticket numbers yet");
+                    }
+                });
+            } else {
+                self.inner.numbers.give_up_reserving();
+            }
+        }
+        no
+    }
+
+    /// Events as they are committed; a receiver that lags reads on with [`Store::event_list`].
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<StoredEvent>> {
+        self.inner.writer.subscribe()
+    }
+
+    /// The local date of a moment, as `YYYY-MM-DD`.
+    pub fn day(&self, at: UnixMillis) -> String {
+        sql::day(at, self.inner.options.offset_minutes)
+    }
+
+    /// Waits until what was written before is on disk, then closes.
+    pub async fn close(&self) {
+        self.inner.writer.close().await;
+        self.inner.reader.close().await;
+    }
+
+    fn reader(&self) -> &AnyPool {
+        &self.inner.reader
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut writer::Tx) -> writer::Work<'a, T> + Send + 'static,
+    {
+        self.inner.writer.write(work).await
+    }
+
+    /// Rows of a table, for counting in tests and on the status page.
+    async fn count(&self, sql: &'static str) -> Result<i64> {
+        sqlx::query(sql).fetch_one(self.reader()).await?.int("n")
+    }
+}
+
+/// Makes the folder of a SQLite file and completes its URL.
+fn prepare_url(url: &str) -> Result<String> {
+    let Some(rest) = url.strip_prefix("sqlite:") else {
+        return Ok(url.to_owned());
+    };
+    let path = rest.trim_start_matches("//").split('?').next().unwrap_or_default();
+    if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    }
+    Ok(format!("sqlite://{path}?mode=rwc"))
+}

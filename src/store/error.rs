@@ -1,0 +1,78 @@
+//! What can go wrong with the database.
+
+use crate::ticket::Rejected;
+use sqlx::error::{DatabaseError, ErrorKind};
+
+/// Why a database call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, busy or full: try again later; nothing was written.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// No such row.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The row was changed by somebody else, or already exists.
+    #[error("{0} was changed meanwhile or exists already")]
+    Conflict(&'static str),
+    /// The ticket did not take the command.
+    #[error("{0}")]
+    Rejected(#[from] Rejected),
+    /// A newer program has used this database.
+    #[error("the database has schema {found}; this program knows {known} at most: use the newer program")]
+    SchemaNewer {
+        /// The database's schema.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// A row does not read as what it must be.
+    #[error("a row of the database cannot be read: {0}")]
+    Corrupt(String),
+    /// What was asked for makes no sense, such as a cursor of another list.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The database refused for another reason.
+    #[error("the database refused: {0}")]
+    Database(String),
+}
+
+impl StoreError {
+    /// Whether trying again later may help.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, StoreError::Unavailable(_))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(db) => from_database(db.as_ref()),
+            sqlx::Error::RowNotFound => StoreError::NotFound("row"),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => {
+                StoreError::Corrupt(error.to_string())
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Protocol(_) => StoreError::Unavailable(error.to_string()),
+            _ => StoreError::Database(error.to_string()),
+        }
+    }
+}
+
+fn from_database(db: &dyn DatabaseError) -> StoreError {
+    if matches!(db.kind(), ErrorKind::UniqueViolation) {
+        return StoreError::Conflict("the row");
+    }
+    let code = db.code().unwrap_or_default();
+    let away = match code.parse::<u32>() {
+        // SQLite's primary result codes: busy, locked, read-only, I/O error, full, cannot open.
+        Ok(code) if code.to_string().len() < 5 => matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
+        // PostgreSQL's classes: connection, out of resources, operator intervention, system error, serialization.
+        _ => ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class)),
+    };
+    if away { StoreError::Unavailable(db.message().to_owned()) } else { StoreError::Database(db.message().to_owned()) }
+}

@@ -1,0 +1,104 @@
+//! The feeder: copies what the journal holds to the store, again and again until the store has it.
+
+use super::{
+    Spool,
+    journal::{Op, connect},
+};
+use crate::{
+    ids::CallId,
+    store::{Result, Store, ingest::Ingest, sql::from_json},
+};
+use sqlx::{Row, SqliteConnection};
+use std::{collections::HashSet, time::Duration};
+
+/// Calls a round.
+const ROUND: usize = 64;
+/// The first and the longest wait while the store is away.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// A round is made at least this often, whatever was heard.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl Spool {
+    /// Starts the one feeder; it runs until the task is aborted or the spool is gone.
+    pub fn start_feeder(&self, store: Store) -> tokio::task::JoinHandle<()> {
+        let spool = self.clone();
+        tokio::spawn(async move {
+            let mut wait = BACK_OFF.0;
+            let mut conn = None;
+            loop {
+                match spool.feed(&mut conn, &store).await {
+                    Ok(fed) => {
+                        wait = BACK_OFF.0;
+                        if fed < ROUND {
+                            let _ = tokio::time::timeout(IDLE, spool.shared.state.fresh.notified()).await;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, backlog = spool.backlog(), "calls stay in the spool for now");
+                        conn = None;
+                        tokio::time::sleep(wait).await;
+                        wait = (wait * 2).min(BACK_OFF.1);
+                    }
+                }
+            }
+        })
+    }
+
+    /// One round; gives how many calls it was.
+    async fn feed(&self, conn: &mut Option<SqliteConnection>, store: &Store) -> Result<usize> {
+        let conn = match conn {
+            Some(conn) => conn,
+            None => conn.insert(connect(&self.shared.path).await?),
+        };
+        let (items, weights) = waiting(conn).await?;
+        if items.is_empty() {
+            return Ok(0);
+        }
+        let (mut fed, mut stuck) = (Vec::new(), Vec::new());
+        match store.ingest(items.clone()).await {
+            Ok(()) => fed = items.clone(),
+            Err(error) if error.is_unavailable() => return Err(error),
+            // One of them is at fault: the others must not wait for it.
+            Err(_) => {
+                for item in &items {
+                    match store.ingest(vec![item.clone()]).await {
+                        Ok(()) => fed.push(item.clone()),
+                        Err(error) if error.is_unavailable() => break,
+                        Err(error) => {
+                            tracing::error!(call = %item.accepted.call, %error, "a call cannot be stored; kept in the spool");
+                            stuck.push(item.accepted.call);
+                        }
+                    }
+                }
+            }
+        }
+        let call = |item: &Ingest| item.accepted.call;
+        let finished: Vec<CallId> = fed.iter().filter(|item| item.finished.is_some()).map(call).collect();
+        let accepted: Vec<CallId> = fed.iter().filter(|item| item.finished.is_none()).map(call).collect();
+        let gone: HashSet<CallId> = fed.iter().map(call).chain(stuck.iter().copied()).collect();
+        let pairs = items.iter().zip(&weights);
+        let weight = pairs.filter(|(item, _)| gone.contains(&item.accepted.call)).map(|(_, weight)| weight).sum();
+        self.ask(|reply| Op::Fed { accepted, finished, stuck, weight, reply }).await?;
+        Ok(items.len())
+    }
+}
+
+/// Calls to copy, and what each counts in the backlog: one as accepted, one as finished.
+async fn waiting(conn: &mut SqliteConnection) -> Result<(Vec<Ingest>, Vec<i64>)> {
+    let rows = sqlx::query(
+        "SELECT body, finished, fed FROM accepted WHERE (fed = 0 OR finished IS NOT NULL) AND stuck = 0 \
+         ORDER BY call LIMIT $1",
+    )
+    .bind(ROUND as i64)
+    .fetch_all(conn)
+    .await?;
+    let (mut items, mut weights) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    for row in rows {
+        let (body, finished): (String, Option<String>) = (row.try_get("body")?, row.try_get("finished")?);
+        let fed: i64 = row.try_get("fed")?;
+        weights.push(1 - fed + i64::from(finished.is_some()));
+        let finished = finished.map(|text| from_json(&text)).transpose()?;
+        items.push(Ingest { accepted: from_json(&body)?, finished });
+    }
+    Ok((items, weights))
+}

@@ -1,0 +1,175 @@
+//! The spool: a local journal of accepted calls, so that nothing is lost while the database is away or when the program
+//! dies.
+//!
+//! One thread owns a SQLite file of its own (synchronous=FULL) and commits all that waits at once: [`Spool::accept`]
+//! answers when the call is on disk, and the 200 waits for that. Dialogs and waiters are snapshotted beside it. The
+//! feeder copies calls to the store and deletes them here when both their ticket and their record are there.
+
+mod feeder;
+mod journal;
+
+use super::{
+    Result, StoreError,
+    ingest::{AcceptedCall, FinishedCall},
+};
+use crate::{
+    clock::UnixMillis,
+    ids::{CallId, LegId, QueueName},
+};
+use journal::{Journal, Op};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Operations that may wait; a caller of [`Spool::accept`] then waits too, a snapshot is dropped and counted.
+const MAILBOX: usize = 16_384;
+
+/// A caller who waits in a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpooledWaiter {
+    /// The call.
+    pub call: CallId,
+    /// The queue.
+    pub queue: QueueName,
+    /// The rank: when the caller first entered a queue.
+    pub enqueued_at: UnixMillis,
+    /// The number to call back.
+    pub number: Option<String>,
+}
+
+/// A call that had not ended when the program stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecoveredCall {
+    /// As it was accepted.
+    pub accepted: AcceptedCall,
+    /// The last progress that was noted.
+    pub progress: Option<Value>,
+}
+
+/// What the spool holds from before a restart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recovered {
+    /// Calls that had not ended, the oldest first: each is to be finished.
+    pub calls: Vec<RecoveredCall>,
+    /// Dialogs as they were snapshotted, for ending their legs.
+    pub dialogs: Vec<(LegId, CallId, Value)>,
+    /// Callers who waited, by rank.
+    pub waiters: Vec<SpooledWaiter>,
+}
+
+/// The journal. Clones share it.
+#[derive(Clone)]
+pub struct Spool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ops: mpsc::Sender<Op>,
+    path: PathBuf,
+    state: Arc<JournalState>,
+}
+
+/// What the journal's thread and others share.
+#[derive(Default)]
+pub(super) struct JournalState {
+    /// There is something to feed.
+    fresh: Notify,
+    /// Calls, and endings of calls, that the store does not have yet.
+    backlog: AtomicI64,
+    /// Snapshots that were dropped since the mailbox was full or the disk failed.
+    dropped: AtomicU64,
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("the spool is closed".into())
+}
+
+impl Spool {
+    /// Opens or makes the journal in a folder, and gives what it holds from before. The folder must be on a local
+    /// disk, and no other program may use it.
+    pub async fn open(dir: &Path) -> Result<(Spool, Recovered)> {
+        std::fs::create_dir_all(dir).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let path = dir.join("spool.db");
+        let (ops, mailbox) = mpsc::channel(MAILBOX);
+        let state = Arc::new(JournalState::default());
+        let (opened, open) = oneshot::channel();
+        let (thread_path, thread_state) = (path.clone(), state.clone());
+        std::thread::Builder::new()
+            .name("spool".into())
+            .spawn(move || Journal::run(thread_path, mailbox, thread_state, opened))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let recovered = open.await.map_err(|_| gone())??;
+        Ok((Spool { shared: Arc::new(Shared { ops, path, state }) }, recovered))
+    }
+
+    /// Takes a call into the journal; done when it is on disk. The 200 waits for this.
+    pub async fn accept(&self, call: AcceptedCall) -> Result<()> {
+        self.ask(|reply| Op::Accept(Box::new(call), reply)).await
+    }
+
+    /// Takes a call's ending; done when it is on disk. Its dialogs and its waiter are forgotten.
+    pub async fn finish(&self, call: CallId, finished: FinishedCall) -> Result<()> {
+        self.ask(|reply| Op::Finish(call, Box::new(finished), reply)).await
+    }
+
+    /// Notes a call's progress for a restart; false where it could not be taken now.
+    pub fn update(&self, call: CallId, progress: Value) -> bool {
+        self.tell(Op::Update(call, progress))
+    }
+
+    /// Snapshots a dialog; false where it could not be taken now.
+    pub fn dialog_put(&self, leg: LegId, call: CallId, dialog: Value) -> bool {
+        self.tell(Op::Dialog(leg, Some((call, dialog))))
+    }
+
+    /// Forgets a dialog.
+    pub fn dialog_remove(&self, leg: LegId) -> bool {
+        self.tell(Op::Dialog(leg, None))
+    }
+
+    /// Notes that a caller waits.
+    pub fn waiter_put(&self, waiter: SpooledWaiter) -> bool {
+        self.tell(Op::Waiter(waiter.call, Some(waiter)))
+    }
+
+    /// Notes that a caller does not wait any more.
+    pub fn waiter_remove(&self, call: CallId) -> bool {
+        self.tell(Op::Waiter(call, None))
+    }
+
+    /// Done when everything said before is on disk.
+    pub async fn flush(&self) -> Result<()> {
+        self.ask(Op::Flush).await
+    }
+
+    /// Calls and endings that the store does not have yet.
+    pub fn backlog(&self) -> i64 {
+        self.shared.state.backlog.load(Ordering::Relaxed).max(0)
+    }
+
+    /// Snapshots dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.shared.state.dropped.load(Ordering::Relaxed)
+    }
+
+    async fn ask(&self, op: impl FnOnce(oneshot::Sender<Result<()>>) -> Op) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.ops.send(op(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    fn tell(&self, op: Op) -> bool {
+        let taken = self.shared.ops.try_send(op).is_ok();
+        if !taken {
+            self.shared.state.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+}

@@ -1,0 +1,274 @@
+//! The one task that writes.
+//!
+//! Callers hand it work; it runs all that waits, up to a bound, in one transaction, each in a savepoint of its own, and
+//! answers only after the commit. So one fsync serves many callers, and SQLite never sees two writers. Where the
+//! database is away, work is answered with `Unavailable` at once until a new connection stands.
+
+use super::{Result, StoreError, StoreOptions, event::StoredEvent, sql::Columns};
+use sqlx::{AnyConnection, Connection, Executor};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Pieces of work in a transaction at most.
+const BATCH: usize = 100;
+/// A transaction takes in no more work after this long.
+const BATCH_TIME: Duration = Duration::from_millis(10);
+/// Between two attempts to connect.
+const RECONNECT: Duration = Duration::from_millis(250);
+
+/// A future that borrows the transaction.
+pub(super) type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// The open transaction.
+pub(super) struct Tx {
+    /// The writing connection.
+    pub(super) conn: AnyConnection,
+    next_event: i64,
+    fresh: Vec<Arc<StoredEvent>>,
+}
+
+impl Tx {
+    /// The next number in the line of events.
+    pub(super) fn event_id(&mut self) -> i64 {
+        self.next_event += 1;
+        self.next_event
+    }
+
+    /// An event that subscribers hear of after the commit.
+    pub(super) fn announce(&mut self, event: StoredEvent) {
+        self.fresh.push(Arc::new(event));
+    }
+}
+
+trait Job: Send {
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + 'a>>;
+    fn answer(self: Box<Self>, failed: Option<String>);
+}
+
+struct Asked<T, F> {
+    work: Option<F>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Job for Asked<T, F>
+where
+    T: Send + 'static,
+    F: for<'a> FnOnce(&'a mut Tx) -> Work<'a, T> + Send + 'static,
+{
+    /// Some(true): done; Some(false): undo this one; None: the connection is of no more use.
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + 'a>> {
+        Box::pin(async move {
+            let work = self.work.take()?;
+            let result = work(tx).await;
+            let outcome = match &result {
+                Ok(_) => Some(true),
+                Err(error) if error.is_unavailable() => None,
+                Err(_) => Some(false),
+            };
+            self.result = Some(result);
+            outcome
+        })
+    }
+
+    fn answer(self: Box<Self>, failed: Option<String>) {
+        let result = match (self.result, failed) {
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(why)) => Err(StoreError::Unavailable(why)),
+            (Some(result), None) => result,
+            (None, None) => Err(StoreError::Unavailable("the work was not done".into())),
+        };
+        // Nobody waits any more: the work is done all the same.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// The way to the writing task.
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    events: broadcast::Sender<Arc<StoredEvent>>,
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Close(oneshot::Sender<()>),
+}
+
+impl Writer {
+    pub(super) async fn start(
+        url: String,
+        options: &StoreOptions,
+        events: broadcast::Sender<Arc<StoredEvent>>,
+    ) -> Result<Writer> {
+        let tx = connect(&url).await?;
+        let (queue, jobs) = mpsc::channel(options.write_queue.max(1));
+        let task = Task { url, patience: options.patience, tx: Some(tx), events: events.clone(), retry_at: None };
+        tokio::spawn(task.run(jobs));
+        Ok(Writer { queue, events })
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<StoredEvent>> {
+        self.events.subscribe()
+    }
+
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Tx) -> Work<'a, T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Asked { work: Some(work), result: None, reply });
+        let gone = || StoreError::Unavailable("the store is closed".into());
+        self.queue.send(Message::Job(job)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    pub(super) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Message::Close(done)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+struct Task {
+    url: String,
+    patience: Duration,
+    tx: Option<Tx>,
+    events: broadcast::Sender<Arc<StoredEvent>>,
+    retry_at: Option<Instant>,
+}
+
+impl Task {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Message>) {
+        while let Some(message) = jobs.recv().await {
+            let first = match message {
+                Message::Job(job) => job,
+                Message::Close(done) => return self.close(done).await,
+            };
+            if let Err(why) = self.connected().await {
+                first.answer(Some(why));
+                continue;
+            }
+            let closing = self.batch(first, &mut jobs).await;
+            if let Some(done) = closing {
+                return self.close(done).await;
+            }
+        }
+    }
+
+    async fn close(mut self, done: oneshot::Sender<()>) {
+        if let Some(tx) = self.tx.take()
+            && let Err(error) = tx.conn.close().await
+        {
+            tracing::warn!(%error, "closing the database");
+        }
+        let _ = done.send(());
+    }
+
+    #[allow(clippy::disallowed_methods)] // pacing of this task alone; nothing of it is stored
+    async fn connected(&mut self) -> std::result::Result<(), String> {
+        if self.tx.is_some() {
+            return Ok(());
+        }
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return Err("no connection".into());
+        }
+        let attempt = tokio::time::timeout(self.patience, connect(&self.url)).await;
+        match attempt {
+            Ok(Ok(tx)) => {
+                tracing::info!("the database is back");
+                self.tx = Some(tx);
+                self.retry_at = None;
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.retry_at = Some(Instant::now() + RECONNECT);
+                Err(error.to_string())
+            }
+            Err(_) => {
+                self.retry_at = Some(Instant::now() + RECONNECT);
+                Err("connecting took too long".into())
+            }
+        }
+    }
+
+    /// Runs what waits in one transaction and answers it.
+    #[allow(clippy::disallowed_methods)] // pacing of this task alone; nothing of it is stored
+    async fn batch(&mut self, first: Box<dyn Job>, jobs: &mut mpsc::Receiver<Message>) -> Option<oneshot::Sender<()>> {
+        let Some(tx) = self.tx.as_mut() else {
+            first.answer(Some("no connection".into()));
+            return None;
+        };
+        let began = Instant::now();
+        let mut done: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
+        let mut closing = None;
+        let mut next = Some(first);
+        let mut failed = tx.conn.execute("BEGIN").await.err().map(|error| error.to_string());
+        while let Some(mut job) = next.take() {
+            if failed.is_none() {
+                failed = run_one(tx, job.as_mut()).await.err();
+            }
+            done.push(job);
+            if failed.is_none() && done.len() < BATCH && began.elapsed() < BATCH_TIME {
+                match jobs.try_recv() {
+                    Ok(Message::Job(job)) => next = Some(job),
+                    Ok(Message::Close(close)) => closing = Some(close),
+                    Err(_) => {}
+                }
+            }
+        }
+        if failed.is_none() {
+            failed = tx.conn.execute("COMMIT").await.err().map(|error| error.to_string());
+        }
+        let fresh = std::mem::take(&mut tx.fresh);
+        if let Some(why) = &failed {
+            tracing::warn!(%why, "a transaction failed; connecting anew");
+            if let Some(tx) = self.tx.take() {
+                // Nothing of the transaction may survive: the connection is closed, not reused.
+                drop(tx.conn.close_hard().await);
+            }
+        } else {
+            for event in fresh {
+                let _ = self.events.send(event);
+            }
+        }
+        for job in done {
+            job.answer(failed.clone());
+        }
+        closing
+    }
+}
+
+/// One piece of work within its savepoint; an error means that the connection is of no more use.
+async fn run_one(tx: &mut Tx, job: &mut dyn Job) -> std::result::Result<(), String> {
+    let heard = tx.fresh.len();
+    tx.conn.execute("SAVEPOINT work").await.map_err(|error| error.to_string())?;
+    match job.run(tx).await {
+        Some(true) => {
+            tx.conn.execute("RELEASE SAVEPOINT work").await.map_err(|error| error.to_string())?;
+        }
+        Some(false) => {
+            tx.fresh.truncate(heard);
+            tx.conn.execute("ROLLBACK TO SAVEPOINT work").await.map_err(|error| error.to_string())?;
+            tx.conn.execute("RELEASE SAVEPOINT work").await.map_err(|error| error.to_string())?;
+        }
+        None => return Err("the database is not available".into()),
+    }
+    Ok(())
+}
+
+async fn connect(url: &str) -> Result<Tx> {
+    let mut conn = AnyConnection::connect(url).await?;
+    if url.starts_with("sqlite:") {
+        super::schema::sqlite_settings(&mut conn).await?;
+    }
+    let row = sqlx::query("SELECT COALESCE(max(id), 0) AS n FROM event").fetch_one(&mut conn).await?;
+    let next_event = row.int("n")?;
+    Ok(Tx { conn, next_event, fresh: Vec::new() })
+}
