@@ -248,7 +248,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
 /// What is to be sent at a later moment.
 #[derive(Debug)]
 enum Later {
-    Answer(Command),
+    Answer(Box<Command>),
     Deliver(Box<DeliverSm>),
 }
 
@@ -390,7 +390,7 @@ impl Connection {
         if let Some(status) = refusal {
             drop(inner);
             if !silent {
-                self.later(now.mono + faults.delay, Later::Answer(submit_answer(status, sequence, "")));
+                self.later(now.mono + faults.delay, Later::Answer(Box::new(submit_answer(status, sequence, ""))));
             }
             return Next::Go;
         }
@@ -411,7 +411,10 @@ impl Connection {
             return Next::Reset;
         }
         if !silent {
-            self.later(answer_at, Later::Answer(submit_answer(CommandStatus::EsmeRok, sequence, &message_id)));
+            self.later(
+                answer_at,
+                Later::Answer(Box::new(submit_answer(CommandStatus::EsmeRok, sequence, &message_id))),
+            );
         }
         Next::Go
     }

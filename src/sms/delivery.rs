@@ -7,11 +7,13 @@
 //! [`EarlyReceipts`]. All times are wall times, since all of them are stored and outlive the process.
 //! Left out: claiming rows and writing them (the store and the outbox), and what the texts say.
 
+mod counts;
 mod early;
 mod part;
 #[cfg(test)]
 mod tests;
 
+pub use counts::Counts;
 pub use early::{EarlyReceipts, Receipt};
 pub use part::{Outcome, Part, ReceiptState, Refusal};
 
@@ -493,68 +495,5 @@ impl Delivery {
             events.push(Event::Moved { from: self.state, to, at: now });
             (self.state, self.since) = (to, now);
         }
-    }
-}
-
-/// How many messages stand where; kept by events, so that the invariant can be checked at every moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    pub created: u64,
-    pub pending: u64,
-    pub submitted: u64,
-    pub delivered: u64,
-    pub failed: u64,
-    pub uncertain: u64,
-    /// Parts whose answer was lost, ever.
-    pub answers_lost: u64,
-    /// Parts sent again because their answer was lost, ever.
-    pub resent: u64,
-}
-
-impl Counts {
-    /// A message was written.
-    pub fn created(&mut self) {
-        self.created += 1;
-        self.pending += 1;
-    }
-
-    /// Something happened to a message.
-    pub fn note(&mut self, event: &Event) {
-        match event {
-            Event::Moved { from, to, .. } => {
-                let left = self.of_mut(*from);
-                *left = left.saturating_sub(1);
-                *self.of_mut(*to) += 1;
-            }
-            Event::AnswerLost { parts } => self.answers_lost += u64::from(*parts),
-            Event::Resent { parts } => self.resent += u64::from(*parts),
-            Event::Submit { .. } | Event::RetryAt(_) => {}
-        }
-    }
-
-    /// How many stand in `state`.
-    pub fn of(&self, state: State) -> u64 {
-        match state {
-            State::Pending => self.pending,
-            State::Submitted => self.submitted,
-            State::Delivered => self.delivered,
-            State::Failed => self.failed,
-            State::Uncertain => self.uncertain,
-        }
-    }
-
-    fn of_mut(&mut self, state: State) -> &mut u64 {
-        match state {
-            State::Pending => &mut self.pending,
-            State::Submitted => &mut self.submitted,
-            State::Delivered => &mut self.delivered,
-            State::Failed => &mut self.failed,
-            State::Uncertain => &mut self.uncertain,
-        }
-    }
-
-    /// Created = pending + submitted + delivered + failed + uncertain.
-    pub fn balanced(&self) -> bool {
-        self.created == State::ALL.into_iter().map(|state| self.of(state)).sum::<u64>()
     }
 }

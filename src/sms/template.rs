@@ -252,7 +252,7 @@ fn pieces(purpose: Purpose, template: &str) -> Vec<Result<Piece<'_>, Fault>> {
             rest = &tail[2..];
             continue;
         }
-        let end = if tail.starts_with('{') { tail[1..].find(['{', '}']).map(|end| end + 1) } else { None };
+        let end = tail.strip_prefix('{').and_then(|inner| inner.find(['{', '}'])).map(|end| end + 1);
         match end {
             Some(end) if tail[end..].starts_with('}') => {
                 let name = &tail[1..end];

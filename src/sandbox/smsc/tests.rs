@@ -6,8 +6,11 @@ use crate::{
     ids::MessageId,
     net::sms::{CloseReason, GatewayConfig, SessionConfig, SmsEvent, SmsGateway, SubmitError, submits},
     sms::{
-        delivery::{ReceiptState, Refusal},
-        text::segment,
+        delivery::{
+            Command as Change, Counts, Delivery, EarlyReceipts, Event as Fact, Outcome, Policy, ReceiptState, Refusal,
+            Rejected, State,
+        },
+        text::{Segments, segment},
     },
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -239,4 +242,140 @@ async fn noise_does_not_hurt_it() {
         timeout(Duration::from_secs(2), stream.read_exact(&mut answer)).await.unwrap().unwrap();
     }
     assert!(stage.gateway.wait_bound().await);
+}
+
+/// A small outbox: rows in memory, the product's delivery machine, gateway and this SMS centre.
+struct Outbox {
+    stage: Stage,
+    policy: Policy,
+    rows: BTreeMap<u64, (Delivery, Segments)>,
+    by_smsc_id: BTreeMap<String, u64>,
+    early: EarlyReceipts,
+    counts: Counts,
+    rejected: Vec<Rejected>,
+}
+
+impl Outbox {
+    fn change(&mut self, id: u64, change: Change) {
+        let Some((row, segments)) = self.rows.get_mut(&id) else { panic!("no message {id}") };
+        match row.apply(change, &self.policy, clock::now().wall) {
+            Ok((next, facts)) => {
+                *row = next;
+                let segments = segments.clone();
+                for fact in facts {
+                    self.counts.note(&fact);
+                    if let Fact::Submit { parts } = fact {
+                        self.submit(id, &segments, parts);
+                    }
+                }
+            }
+            Err(why) => self.rejected.push(why),
+        }
+        assert!(self.counts.balanced());
+        for state in State::ALL {
+            let rows = self.rows.values().filter(|(row, _)| row.state == state).count();
+            assert_eq!(self.counts.of(state), rows as u64, "{state}");
+        }
+    }
+
+    fn submit(&mut self, id: u64, segments: &Segments, parts: Vec<u8>) {
+        for submit in submits(MessageId(id), TO, segments, parts) {
+            let part = submit.part;
+            if self.stage.gateway.submit(submit).is_err() {
+                let outcome = Outcome::Refused { refusal: Refusal::NotSent, status: 0 };
+                self.change(id, Change::Outcome { part, outcome });
+            }
+        }
+    }
+
+    fn hear(&mut self, event: SmsEvent) {
+        match event {
+            SmsEvent::Submitted { message, part, smsc_id } => {
+                self.by_smsc_id.insert(smsc_id.clone(), message.0);
+                let early = self.early.take(&smsc_id);
+                self.change(message.0, Change::Outcome { part, outcome: Outcome::Accepted { smsc_id } });
+                if let Some(receipt) = early {
+                    self.change(message.0, Change::Receipt(receipt));
+                }
+            }
+            SmsEvent::Failed { message, part, refusal, status } => {
+                self.change(message.0, Change::Outcome { part, outcome: Outcome::Refused { refusal, status } });
+            }
+            SmsEvent::Uncertain { message, part } => {
+                self.change(message.0, Change::Outcome { part, outcome: Outcome::Uncertain });
+            }
+            SmsEvent::Receipt { receipt, .. } => match self.by_smsc_id.get(&receipt.smsc_id) {
+                Some(&id) => self.change(id, Change::Receipt(receipt)),
+                None => self.early.keep(receipt, clock::now().wall),
+            },
+            SmsEvent::Connected { .. } | SmsEvent::Disconnected { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn claim(&mut self) {
+        let now = clock::now().wall;
+        let due: Vec<_> = self.rows.iter().filter_map(|(&id, (row, _))| Some((id, row.due(now)?))).collect();
+        for (id, change) in due {
+            if !self.stage.gateway.is_bound() || self.stage.gateway.room() < 4 {
+                return;
+            }
+            self.change(id, change);
+        }
+    }
+
+    fn at_rest(&self) -> bool {
+        self.rows.values().all(|(row, _)| row.next_try.is_none() && row.state != State::Submitted)
+    }
+}
+
+/// Invariant I5 with a bad day at the SMS centre: resets, silence, throttling, receipts twice and early.
+#[tokio::test]
+async fn a_bad_day_loses_no_message_and_sends_none_twice() {
+    const MESSAGES: u64 = 120;
+    let stage = Stage::start(quick()).await;
+    let policy = Policy { retry_s: vec![1], not_sent_s: 1, max_attempts: 20, ..Policy::default() };
+    let mut counts = Counts::default();
+    let row = |id| {
+        counts.created();
+        let segments =
+            segment(&format!("【12345热线】工单{id:06}{}", "已受理。".repeat(20 * (id as usize % 2))), id as u8);
+        let segments = segments.unwrap();
+        (id, (Delivery::new(segments.parts.len(), clock::now().wall), segments))
+    };
+    let rows = (1..=MESSAGES).map(row).collect();
+    let early = EarlyReceipts::new(1000, Duration::from_secs(60));
+    let by_smsc_id = BTreeMap::new();
+    let mut outbox = Outbox { stage, policy, rows, by_smsc_id, early, counts, rejected: Vec::new() };
+    let day = [
+        (0, Faults { duplicate_receipts: true, delay: Duration::from_millis(50), ..Faults::default() }),
+        (300, Faults { reset: true, ..Faults::default() }),
+        (400, Faults { receipts_first: true, duplicate_receipts: true, ..Faults::default() }),
+        (2000, Faults { throttle: 2, delay: Duration::from_millis(30), ..Faults::default() }),
+        (2500, Faults { silent: true, ..Faults::default() }),
+        (3000, Faults { duplicate_receipts: true, ..Faults::default() }),
+    ];
+    let started = Instant::now();
+    let mut hour = 0;
+    while !outbox.at_rest() || hour < day.len() {
+        assert!(started.elapsed() < Duration::from_secs(40), "{:?}", outbox.counts);
+        while hour < day.len() && started.elapsed() >= Duration::from_millis(day[hour].0) {
+            outbox.stage.smsc.set_faults(day[hour].1.clone());
+            hour += 1;
+        }
+        outbox.claim();
+        while let Ok(Some(event)) = timeout(Duration::from_millis(10), outbox.stage.events.recv()).await {
+            outbox.hear(event);
+        }
+    }
+    let Counts { created, pending, submitted, delivered, failed, uncertain, answers_lost, resent } = outbox.counts;
+    assert_eq!((created, pending, submitted, failed, resent), (MESSAGES, 0, 0, 0, 0));
+    assert!(uncertain >= 1 && answers_lost >= uncertain && delivered + uncertain == MESSAGES, "{:?}", outbox.counts);
+    assert!(outbox.rejected.contains(&Rejected::DuplicateReceipt));
+    let mut arrived = BTreeMap::<String, usize>::new();
+    for message in outbox.stage.smsc.messages() {
+        *arrived.entry(message.text).or_default() += 1;
+    }
+    assert!(arrived.values().all(|&times| times == 1), "a message was sent twice");
+    assert!(arrived.len() as u64 >= delivered);
 }

@@ -380,7 +380,7 @@ mod tests {
         // GBK in the service type, a 13-digit date, message_state of two octets, a broken TLV at the end.
         let mut frame = vec![0; 4];
         frame.extend([0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9]);
-        frame.extend(b"\xC4\xE3\0\x01\x01138\0\0\0106\0\x04\0\x002608011230000\0\0\0\0\0\0\x02ok");
+        frame.extend(b"\xC4\xE3\0\x01\x01138\0\x00\x00106\0\x04\0\x002608011230000\0\0\0\0\0\0\x02ok");
         frame.extend([0, 0x1E, 0, 3, b'a', b'1', 0, 0x04, 0x27, 0, 2, 0, 2, 0x04, 0x24, 0xFF, 0xFF, 1]);
         let length = frame.len() as u32;
         frame[..4].copy_from_slice(&length.to_be_bytes());
