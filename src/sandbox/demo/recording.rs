@@ -76,9 +76,9 @@ mod tests {
                     sum
                 })
             });
-            for n in 0..FRAME {
-                writer.write_sample(frames[0][n]).unwrap();
-                writer.write_sample(frames[1][n]).unwrap();
+            for (l, r) in frames[0].iter().zip(&frames[1]) {
+                writer.write_sample(*l).unwrap();
+                writer.write_sample(*r).unwrap();
             }
         }
         writer.finalize().unwrap();
