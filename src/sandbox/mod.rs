@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod citizens;
+pub mod demo;
 pub mod departments;
 pub mod http_client;
 pub mod sample;

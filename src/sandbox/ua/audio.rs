@@ -2,7 +2,12 @@
 //!
 //! Written apart from `media::codec` on purpose: a mistake there must not cancel itself out here.
 
-use std::{f64::consts::TAU, io::Cursor, sync::Arc};
+use std::{
+    collections::VecDeque,
+    f64::consts::TAU,
+    io::Cursor,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Samples a second, everywhere in the sandbox.
 pub const RATE: u32 = 8000;
@@ -86,6 +91,31 @@ fn mu_linear(octet: u8) -> i16 {
     (if octet & 0x80 != 0 { 132 - magnitude } else { magnitude - 132 }) as i16
 }
 
+/// Samples on their way from somebody to a party's mouth.
+#[derive(Clone, Debug, Default)]
+pub struct Feed(Arc<Mutex<VecDeque<i16>>>);
+
+impl Feed {
+    /// Hands over samples; beyond a second in stock the oldest are dropped.
+    pub fn push(&self, samples: &[i16]) {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.extend(samples);
+        let old = queue.len().saturating_sub(RATE as usize);
+        queue.drain(..old);
+    }
+
+    /// A frame; None while less than that is in stock.
+    fn take(&self) -> Option<[i16; FRAME]> {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.len() < FRAME {
+            return None;
+        }
+        let mut frame = [0; FRAME];
+        frame.iter_mut().zip(queue.drain(..FRAME)).for_each(|(to, from)| *to = from);
+        Some(frame)
+    }
+}
+
 /// What a party says.
 #[derive(Clone, Debug, Default)]
 pub enum Audio {
@@ -100,6 +130,8 @@ pub enum Audio {
     Clip(Arc<[i16]>),
     /// Samples again and again.
     Loop(Arc<[i16]>),
+    /// Samples that somebody hands over while they are needed; silence while there are none.
+    Live(Feed),
     /// A clip, then a tone.
     ClipThenTone { clip: Arc<[i16]>, hertz: f64, level: f64 },
 }
@@ -136,6 +168,9 @@ impl Player {
 
     /// The next 20 ms; None when the party sends nothing.
     pub fn next_frame(&mut self) -> Option<[i16; FRAME]> {
+        if let Audio::Live(feed) = &self.audio {
+            return Some(feed.take().unwrap_or([0; FRAME]));
+        }
         let mut frame = [0i16; FRAME];
         let at = self.at;
         self.at += FRAME;
@@ -144,7 +179,7 @@ impl Player {
             let n = at + i;
             *sample = match &self.audio {
                 Audio::Mute => return None,
-                Audio::Silence => 0,
+                Audio::Silence | Audio::Live(_) => 0,
                 Audio::Tone { hertz, level } => sine(*hertz, *level, n),
                 Audio::Clip(clip) => from_clip(clip, n),
                 Audio::Loop(clip) if clip.is_empty() => 0,
