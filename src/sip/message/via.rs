@@ -39,7 +39,7 @@ impl Via {
 
     /// Parses `part`, which is a slice of `whole`.
     pub(crate) fn parse_part(whole: &Bytes, part: &[u8]) -> Option<Via> {
-        let (transport, host, port, params) = split(part)?;
+        let Parts { transport, host, port, params } = split(part)?;
         let params = if params.is_empty() { Bytes::new() } else { whole.slice_ref(params) };
         Some(Via {
             transport: Token::new(whole.slice_ref(transport))?,
@@ -114,8 +114,16 @@ impl Via {
     }
 }
 
-/// Takes a value apart: transport, host, port, parameters. White space may stand round each slash.
-fn split(part: &[u8]) -> Option<(&[u8], &[u8], Option<u16>, &[u8])> {
+/// A value's parts as slices of its text.
+struct Parts<'a> {
+    transport: &'a [u8],
+    host: &'a [u8],
+    port: Option<u16>,
+    params: &'a [u8],
+}
+
+/// Takes a value apart. White space may stand round each slash.
+fn split(part: &[u8]) -> Option<Parts<'_>> {
     let mut text = part;
     // protocol-name and protocol-version
     for _ in 0..2 {
@@ -133,7 +141,7 @@ fn split(part: &[u8]) -> Option<(&[u8], &[u8], Option<u16>, &[u8])> {
         return None;
     }
     let (host, port, used) = take_host_port(sent_by, true)?;
-    Some((transport, host, port, check_header(&sent_by[used..])?))
+    Some(Parts { transport, host, port, params: check_header(&sent_by[used..])? })
 }
 
 impl From<&Via> for Bytes {
