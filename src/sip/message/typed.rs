@@ -15,13 +15,18 @@ pub struct CSeq {
 impl CSeq {
     /// Parses a value.
     pub fn parse(value: &Bytes) -> Option<CSeq> {
-        let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
-        let number = lex::number(&value[..digits], (1 << 31) - 1)? as u32;
-        let method = lex::trim(&value[digits..]);
-        if method.len() + digits >= value.len() {
+        let (number, method) = CSeq::split(value)?;
+        Some(CSeq { number, method: Method::from_part(value, method)? })
+    }
+
+    /// Takes a value apart: number and method.
+    pub(crate) fn split(value: &[u8]) -> Option<(u32, &[u8])> {
+        let (digits, rest) = value.split_at(lex::span(value, |b| b.is_ascii_digit()));
+        let method = lex::trim(rest);
+        if method.len() == rest.len() || !lex::is_token(method) {
             return None;
         }
-        Some(CSeq { number, method: Method::from_part(value, method)? })
+        Some((lex::number(digits, (1 << 31) - 1)? as u32, method))
     }
 }
 
