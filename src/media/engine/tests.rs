@@ -505,7 +505,7 @@ fn reports_tell_what_was_sent_and_lost_and_the_end() {
     let mut report = [0; rtcp::LONGEST];
     let n = rtcp::build(&mut report, 1, None, Some(sent), b"x", false);
     let at =
-        UnixMillis(((info.ntp >> 32) as i64 - 2_208_988_800) * 1000 + ((info.ntp & 0xffff_ffff) * 1000 >> 32) as i64);
+        UnixMillis(((info.ntp >> 32) as i64 - 2_208_988_800) * 1000 + (((info.ntp & 0xffff_ffff) * 1000) >> 32) as i64);
     let later = Now { wall: at.plus(Duration::from_millis(80)), ..w.now };
     w.engine.handle_rtcp(later, slot, address("10.0.0.1:4011"), &report[..n], &mut w.out);
     w.command(Command::RemoveLeg { leg: a });

@@ -97,7 +97,7 @@ impl Reader {
                 self.end = Some(end);
                 Ok(None)
             }
-            // Given again from the buffer, for the borrow checker's sake: the audio follows the kind's octet.
+            // Taken from the buffer again, since `open` holds it for all arms: the audio follows the kind's octet.
             Ok(Chunk::Audio(audio)) => {
                 self.number += 1;
                 let length = audio.len();

@@ -293,7 +293,7 @@ fn cost() {
         );
     };
     for (call, leg, ..) in &peers {
-        let other = LegId((leg.0 - 1 ^ 1) + 1);
+        let other = LegId(((leg.0 - 1) ^ 1) + 1);
         pool.command(*call, Command::Hear { leg: *leg, source: Source::Leg(other) }).unwrap();
     }
     run("warm-up", 1, true);
