@@ -319,7 +319,7 @@ impl Acd {
             counted,
             max_wait_at: config.max_wait.map(|max_wait| now.mono + max_wait),
             announce_at: config.announce_every.map(|every| now.mono + every),
-            widen_at: config.widen_after.map(|after| now.mono + after),
+            widen_at: config.widen_after.map(|after| now.mono + next_step(before_now, after)),
         };
         let refusal = if front { None } else { self.refusal(index) };
         self.add_waiter(waiter);
@@ -677,6 +677,12 @@ impl Desk {
         self.not_before = None;
         self.avoid = None;
     }
+}
+
+/// The time to the next whole multiple of `step` of one who has waited so long already.
+fn next_step(waited: Duration, step: Duration) -> Duration {
+    let step = millis(step).max(1);
+    Duration::from_millis(step - millis(waited) % step)
 }
 
 /// What an agent wants and does.
