@@ -70,7 +70,7 @@ fn from_database(db: &dyn DatabaseError) -> StoreError {
     let code = db.code().unwrap_or_default();
     let away = match code.parse::<u32>() {
         // SQLite's primary result codes: busy, locked, read-only, I/O error, full, cannot open.
-        Ok(code) if code.to_string().len() < 5 => matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
         // PostgreSQL's classes: connection, out of resources, operator intervention, system error, serialization.
         _ => ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class)),
     };

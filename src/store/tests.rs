@@ -1,1 +1,568 @@
+//! Stories of rows: each runs on SQLite in a temporary folder, and on PostgreSQL where `HOTLINE_TEST_POSTGRES` names one.
+#![allow(clippy::disallowed_methods)] // tests measure real time
 
+use super::{
+    audit::AuditVerdict,
+    call::{CallFilter, CallRow},
+    callback::NewCallback,
+    event::NewEvent,
+    idempotency::Idempotent,
+    ingest::{AcceptedCall, FinishedCall, Ingest},
+    message::{MessageFilter, MessageState, NewMessage},
+    spool::{Spool, SpooledWaiter},
+    ticket::{Applying, TicketFilter},
+    user::UserRow,
+    *,
+};
+use crate::{
+    ids::{CallId, LegId, MessageId, UserName},
+    ticket::{Actor, Channel, Citizen, Class, Command, ContactKind, Origin, Role, Rules, State},
+};
+use serde_json::{Value, json};
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("hotline-store-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite:{}/deeper/hotline.db", self.0.display())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn now() -> UnixMillis {
+    UnixMillis(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_millis() as i64)
+}
+
+async fn open(url: &str) -> Store {
+    Store::open(url, StoreOptions::default(), now()).await.expect("opens")
+}
+
+/// Runs a story on each database.
+fn on_each<F: Future<Output = ()>>(story: impl Fn(Store, UnixMillis) -> F) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let folder = Folder::new();
+        story(open(&folder.url()).await, now()).await;
+        if let Ok(url) = std::env::var("HOTLINE_TEST_POSTGRES") {
+            let url = own_schema(&url).await;
+            story(open(&url).await, now()).await;
+        }
+    });
+}
+
+/// A schema of the test's own on a PostgreSQL.
+async fn own_schema(url: &str) -> String {
+    use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("story_{}_{}_{}", std::process::id(), now().0, COUNT.fetch_add(1, Ordering::Relaxed));
+    sqlx::any::install_default_drivers();
+    let mut conn = AnyConnection::connect(url).await.expect("PostgreSQL");
+    conn.execute(AssertSqlSafe(format!("CREATE SCHEMA {name}"))).await.expect("a schema");
+    format!("{url}?options[search_path]={name}")
+}
+
+fn accepted(store: &Store, call: u64, at: UnixMillis) -> AcceptedCall {
+    AcceptedCall {
+        call: CallId(call),
+        sip_call_id: format!("{call}@test"),
+        direction: "inbound".into(),
+        from: Some("13800000001".into()),
+        dialled: Some("12345".into()),
+        confidential: false,
+        at,
+        ticket: Some(store.ticket_promise(at)),
+    }
+}
+
+fn ended(accepted: &AcceptedCall, at: UnixMillis, contact: Option<ContactKind>) -> FinishedCall {
+    let row = CallRow {
+        id: accepted.call,
+        sip_call_id: accepted.sip_call_id.clone(),
+        direction: "inbound".into(),
+        from_number: accepted.from.clone(),
+        dialled: accepted.dialled.clone(),
+        state: "ended".into(),
+        queue: Some("general".into()),
+        agent: None,
+        started_at: accepted.at,
+        enqueued_at: Some(accepted.at),
+        answered_at: None,
+        ended_at: Some(at),
+        ending: Some("caller/abandoned".into()),
+        ticket_id: None,
+        ticket_no: None,
+        recording_id: None,
+        legs: json!([{"role": "caller"}]),
+        detail: Value::Null,
+    };
+    let callback = contact.map(|_| NewCallback {
+        call: accepted.call,
+        number: accepted.from.clone(),
+        queue: "general".into(),
+        enqueued_at: accepted.at,
+        reason: "abandoned".into(),
+    });
+    FinishedCall { row, contact, callback }
+}
+
+async fn give(store: &Store, no: &TicketNo, by: &Actor, command: Value, at: UnixMillis) -> crate::ticket::Case {
+    let command: Command = serde_json::from_value(command).expect("a command");
+    let rules = Rules::default();
+    store.ticket_apply(no, &command, Applying::plain(by, &rules), at).await.expect("applied").0
+}
+
+#[test]
+fn a_ticket_lives_through_the_story() {
+    on_each(|store, t| async move {
+        let origin = Origin { channel: Channel::Web, ..Origin::default() };
+        let citizen = Citizen { number: Some("13800000002".into()), ..Citizen::default() };
+        let agent = Actor::centre(Role::Agent, "8001");
+        let dispatcher = Actor::centre(Role::Dispatcher, "dispatcher");
+        let unit = Actor::unit("housing", "housing");
+        let mut heard = store.subscribe();
+        let case = store.ticket_insert(store.ticket_draft(origin, citizen, t), &agent).await.unwrap();
+        let no = case.ticket.no.clone();
+        assert_eq!(crate::ticket::number::parse(no.as_str()).as_ref(), Ok(&no));
+        give(&store, &no, &agent, json!({"command": "register", "matter": {"title": "路灯"}}), t).await;
+        give(&store, &no, &dispatcher, json!({"command": "dispatch", "lead": "housing"}), t).await;
+        give(&store, &no, &unit, json!({"command": "sign"}), t).await;
+        give(&store, &no, &unit, json!({"command": "reply", "text": "已修复"}), t).await;
+        give(&store, &no, &dispatcher, json!({"command": "accept"}), t).await;
+        let end = give(&store, &no, &agent, json!({"command": "follow_up", "result": "satisfied"}), t).await;
+        assert_eq!(end.ticket.state, State::Closed);
+        assert_eq!(store.ticket_get(&no).await.unwrap(), end);
+        let history = store.ticket_history(end.ticket.id).await.unwrap();
+        assert_eq!(history.len() as u64, end.ticket.history);
+        assert!(history.iter().enumerate().all(|(i, e)| e.seq == i as u64 + 1));
+        let first = heard.recv().await.unwrap();
+        assert_eq!((first.topic.as_str(), first.subject.as_str()), ("ticket.created", no.as_str()));
+        let filter = TicketFilter { unit: Some("housing".into()), state: Some(State::Closed), ..Default::default() };
+        let list = store.ticket_list(&filter, &Page { limit: 1, cursor: None }).await.unwrap();
+        assert_eq!(list.items[0].no, no);
+        assert_eq!(store.assignments_of(end.ticket.id).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn commands_compare_and_set_and_a_rejection_writes_nothing() {
+    on_each(|store, t| async move {
+        let agent = Actor::centre(Role::Agent, "8001");
+        let draft = store.ticket_draft(Origin::default(), Citizen::default(), t);
+        let no = store.ticket_insert(draft.clone(), &agent).await.unwrap().ticket.no;
+        assert!(matches!(store.ticket_insert(draft, &agent).await, Err(StoreError::Conflict(_))));
+        let rules = Rules::default();
+        let register: Command = serde_json::from_value(json!({"command": "register"})).unwrap();
+        let stale = Applying { if_version: Some(9), ..Applying::plain(&agent, &rules) };
+        assert!(matches!(store.ticket_apply(&no, &register, stale, t).await, Err(StoreError::Conflict(_))));
+        let texts = |_: &crate::ticket::Case, _: &[crate::ticket::Event]| {
+            vec![NewMessage {
+                once: None,
+                ticket_no: None,
+                purpose: "acceptance".into(),
+                number: "1".into(),
+                text: "已受理".into(),
+            }]
+        };
+        let good = Applying { if_version: Some(1), messages: &texts, ..Applying::plain(&agent, &rules) };
+        let (case, _) = store.ticket_apply(&no, &register, good, t).await.unwrap();
+        assert_eq!(case.ticket.class, Class::Request);
+        let again = store.ticket_apply(&no, &register, Applying::plain(&agent, &rules), t).await;
+        assert!(matches!(again, Err(StoreError::Rejected(why)) if why.code() == "ticket_state"));
+        assert_eq!(store.ticket_history(case.ticket.id).await.unwrap().len(), 2);
+        assert!(matches!(store.ticket_get(&"0".into()).await, Err(StoreError::NotFound(_))));
+        // Many at once on one ticket: all are applied, one after the other.
+        let urge: Command = serde_json::from_value(json!({"command": "urge"})).unwrap();
+        let three = (
+            store.ticket_apply(&no, &urge, Applying::plain(&agent, &rules), t),
+            store.ticket_apply(&no, &urge, Applying::plain(&agent, &rules), t),
+            store.ticket_apply(&no, &urge, Applying::plain(&agent, &rules), t),
+        );
+        let (a, b, c) = tokio::join!(three.0, three.1, three.2);
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+        assert_eq!(store.ticket_get(&no).await.unwrap().ticket.urged, 3);
+    });
+}
+
+#[test]
+fn a_call_has_one_ticket_however_often_it_comes() {
+    on_each(|store, t| async move {
+        let base = store.new_id();
+        let calls: Vec<_> = (0..70).map(|n| accepted(&store, base + n, t)).collect();
+        let items: Vec<_> = calls.iter().map(|c| Ingest { accepted: c.clone(), finished: None }).collect();
+        store.ingest(items.clone()).await.unwrap();
+        store.ingest(items).await.unwrap();
+        let first = store.ticket_ensure_for_call(calls[0].clone()).await.unwrap();
+        // A second promise for the same call comes to nothing: the first one stands.
+        let mut other = calls[0].clone();
+        other.ticket = Some(store.ticket_promise(t));
+        assert_eq!(store.ticket_ensure_for_call(other).await.unwrap(), first);
+        let filter = TicketFilter { call: Some(calls[0].call), ..Default::default() };
+        assert_eq!(store.ticket_list(&filter, &Page::default()).await.unwrap().items.len(), 1);
+        // The abandoned ones end as contacts, and owe a callback once.
+        let finish: Vec<_> = calls[..2]
+            .iter()
+            .map(|c| Ingest {
+                accepted: c.clone(),
+                finished: Some(ended(c, t.plus(MINUTE), Some(ContactKind::Abandoned))),
+            })
+            .collect();
+        store.ingest(finish.clone()).await.unwrap();
+        store.ingest(finish).await.unwrap();
+        let case = store.ticket_of_call(calls[1].call).await.unwrap().unwrap();
+        assert_eq!((case.ticket.state, case.ticket.class), (State::Closed, Class::Contact(ContactKind::Abandoned)));
+        let row = store.call_get(calls[1].call).await.unwrap();
+        assert_eq!((row.state.as_str(), row.ticket_no), ("ended", Some(case.ticket.no)));
+        // A late word on an ended call does not open it again.
+        store.ingest(vec![Ingest { accepted: calls[1].clone(), finished: None }]).await.unwrap();
+        assert_eq!(store.call_get(calls[1].call).await.unwrap().state, "ended");
+        let filter = CallFilter { sip_call_id: Some(calls[1].sip_call_id.clone()), ..Default::default() };
+        assert_eq!(store.call_list(&filter, &Page::default()).await.unwrap().items.len(), 1);
+        let owed = store.callback_claim(&"8001".into(), MINUTE, t.plus(2 * MINUTE)).await.unwrap().unwrap();
+        assert_eq!((owed.enqueued_at, owed.tries), (t, 1));
+        store.callback_settle(owed.id, t.plus(3 * MINUTE)).await.unwrap();
+        assert!(store.callback_settle(owed.id, t).await.is_err(), "settled once");
+    });
+}
+
+#[test]
+fn a_taken_number_is_replaced() {
+    on_each(|store, t| async move {
+        let (base, mut second) = (store.new_id(), accepted(&store, store.new_id(), t));
+        let first = accepted(&store, base, t);
+        if let (Some(a), Some(b)) = (&first.ticket, &mut second.ticket) {
+            b.no = a.no.clone();
+        }
+        let a = store.ticket_ensure_for_call(first).await.unwrap();
+        let b = store.ticket_ensure_for_call(second.clone()).await.unwrap();
+        assert_ne!(a.ticket.no, b.ticket.no);
+        assert_eq!(store.call_get(second.call).await.unwrap().ticket_no, Some(b.ticket.no));
+    });
+}
+
+#[test]
+fn a_draft_that_an_agent_worked_on_stays() {
+    on_each(|store, t| async move {
+        let call = accepted(&store, store.new_id(), t);
+        let no = store.ticket_ensure_for_call(call.clone()).await.unwrap().ticket.no;
+        give(&store, &no, &Actor::centre(Role::Agent, "8001"), json!({"command": "register"}), t).await;
+        let finished = Some(ended(&call, t.plus(MINUTE), Some(ContactKind::Abandoned)));
+        store.ingest(vec![Ingest { accepted: call, finished }]).await.unwrap();
+        assert_eq!(store.ticket_get(&no).await.unwrap().ticket.state, State::ToDispatch);
+    });
+}
+
+#[test]
+fn pages_hold_each_row_once() {
+    on_each(|store, t| async move {
+        let base = store.new_id();
+        let items = (0..25)
+            .map(|n| Ingest { accepted: accepted(&store, base + n, UnixMillis(t.0 - (n as i64 / 5))), finished: None })
+            .collect();
+        store.ingest(items).await.unwrap();
+        let filter = TicketFilter { from: Some(UnixMillis(t.0 - 10)), ..Default::default() };
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = store.ticket_list(&filter, &Page { limit: 7, cursor }).await.unwrap();
+            seen.extend(page.items.into_iter().map(|ticket| ticket.id));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert!(seen.len() == count && count >= 25);
+        let bad = store.ticket_list(&filter, &Page { limit: 7, cursor: Some("x".into()) }).await;
+        assert!(matches!(bad, Err(StoreError::Invalid(_))));
+    });
+}
+
+#[test]
+fn numbers_never_repeat() {
+    on_each(|store, t| async move {
+        let mut seen = std::collections::HashSet::new();
+        for n in 0..9_000 {
+            assert!(seen.insert(store.ticket_number(t)), "a number came twice");
+            if n % 500 == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_message_is_always_in_one_state() {
+    on_each(|store, t| async move {
+        let before = store.message_counts().await.unwrap();
+        let new = |once: &str| NewMessage {
+            once: Some(format!("{once}-{}", t.0)),
+            ticket_no: Some("261122010000017".into()),
+            purpose: "acceptance".into(),
+            number: "13800000001".into(),
+            text: "已受理".into(),
+        };
+        let a = store.message_create(new("a"), t).await.unwrap();
+        assert_eq!(store.message_create(new("a"), t).await.unwrap(), a, "a repeated wish is one message");
+        let b = store.message_create(new("b"), t).await.unwrap();
+        let c = store.message_create(new("c"), t).await.unwrap();
+        let claimed = store.message_claim(100, MINUTE, t).await.unwrap();
+        assert!([a.id, b.id, c.id].iter().all(|id| claimed.iter().any(|m| m.id == *id && m.attempts == 1)));
+        assert!(store.message_claim(100, MINUTE, t).await.unwrap().is_empty(), "claimed once");
+        let smsc = |name: &str| format!("{name}-{}", t.0);
+        // Two parts: delivered when both are.
+        store.message_submitted(a.id, vec![smsc("1"), smsc("2")], t).await.unwrap();
+        assert!(store.message_receipt(smsc("1"), true, None, t).await.unwrap());
+        assert!(!store.message_receipt(smsc("1"), false, None, t).await.unwrap(), "a receipt counts once");
+        assert_eq!(store.message_get(a.id).await.unwrap().state, MessageState::Submitted);
+        assert!(store.message_receipt(smsc("2"), true, None, t).await.unwrap());
+        assert_eq!(store.message_get(a.id).await.unwrap().state, MessageState::Delivered);
+        // The receipt is faster than the response.
+        assert!(store.message_receipt(smsc("3"), true, None, t).await.unwrap());
+        store.message_submitted(b.id, vec![smsc("3")], t).await.unwrap();
+        assert_eq!(store.message_get(b.id).await.unwrap().state, MessageState::Delivered);
+        // Tried again, then its sender dies.
+        store.message_failed(c.id, "throttled".into(), Some(t.plus(MINUTE)), t).await.unwrap();
+        assert!(store.message_claim(100, MINUTE, t).await.unwrap().is_empty(), "not yet");
+        assert_eq!(store.message_claim(100, MINUTE, t.plus(MINUTE)).await.unwrap()[0].attempts, 2);
+        assert!(store.message_expire_claims(t.plus(3 * MINUTE)).await.unwrap() >= 1);
+        assert_eq!(store.message_get(c.id).await.unwrap().state, MessageState::Uncertain);
+        let filter = MessageFilter { state: Some(MessageState::Uncertain), ..Default::default() };
+        assert!(store.message_list(&filter, &Page::default()).await.unwrap().items.iter().any(|m| m.id == c.id));
+        let sum = |counts: &[(MessageState, i64)]| counts.iter().map(|(_, n)| n).sum::<i64>();
+        assert_eq!(sum(&store.message_counts().await.unwrap()), sum(&before) + 3);
+        assert!(store.message_get(MessageId(1)).await.is_err());
+    });
+}
+
+#[test]
+fn users_and_sessions() {
+    on_each(|store, t| async move {
+        let name = UserName::from(format!("u{}", t.0));
+        let (md5, sha256) = user::sip_ha1s("8001", "hotline", "secret");
+        assert_eq!((md5.len(), sha256.len()), (32, 64));
+        let user = UserRow {
+            name: name.clone(),
+            display_name: "张三".into(),
+            role: Role::Agent,
+            unit: None,
+            agent: Some("8001".into()),
+            password_hash: user::hash_password_quickly("secret").unwrap(),
+            sip_ha1_md5: Some(md5),
+            sip_ha1_sha256: Some(sha256),
+            active: true,
+            created_at: t,
+        };
+        store.user_upsert(vec![user.clone()]).await.unwrap();
+        assert_eq!(store.user_authenticate(&name, "secret").await.unwrap(), Some(user.clone()));
+        assert_eq!(store.user_authenticate(&name, "Secret").await.unwrap(), None);
+        assert_eq!(store.user_authenticate(&"nobody".into(), "secret").await.unwrap(), None);
+        let session = store.session_create(&name, MINUTE, t).await.unwrap();
+        assert_eq!(store.session_get(&session.token, t).await.unwrap().unwrap().user.name, name);
+        assert!(store.session_get(&session.token, t.plus(2 * MINUTE)).await.unwrap().is_none(), "over");
+        store.session_delete(&session.token).await.unwrap();
+        assert!(store.session_get(&session.token, t).await.unwrap().is_none());
+        let missing = store.session_create(&"nobody-at-all".into(), MINUTE, t).await;
+        assert!(missing.is_err(), "foreign keys are on, and one failure spoils no other write");
+        store.ping().await.unwrap();
+        user::hash_password("a strong one").unwrap();
+    });
+}
+
+#[test]
+fn a_changed_audit_row_is_found() {
+    on_each(|store, t| async move {
+        for n in 0..3 {
+            store.audit_append("admin", "number.reveal", &n.to_string(), "核实", t).await.unwrap();
+        }
+        let AuditVerdict::Whole { rows, last } = store.audit_verify().await.unwrap() else { panic!("whole") };
+        assert_eq!(store.audit_list(&Page::default()).await.unwrap().items[0].hash, last);
+        let change = |sql: &'static str| {
+            let store = store.clone();
+            async move {
+                store
+                    .write(move |tx| {
+                        Box::pin(async move {
+                            sqlx::query(sql).bind(rows - 1).execute(&mut tx.conn).await?;
+                            Ok(())
+                        })
+                    })
+                    .await
+                    .unwrap();
+            }
+        };
+        change("UPDATE audit SET actor = 'nobody' WHERE seq = $1").await;
+        assert_eq!(store.audit_verify().await.unwrap(), AuditVerdict::Broken { seq: rows - 1 });
+        change("UPDATE audit SET actor = 'admin' WHERE seq = $1").await;
+        assert!(matches!(store.audit_verify().await.unwrap(), AuditVerdict::Whole { .. }));
+        change("DELETE FROM audit WHERE seq = $1").await;
+        assert_eq!(store.audit_verify().await.unwrap(), AuditVerdict::Broken { seq: rows - 1 });
+        // Leaves the table as another run expects it.
+        change("DELETE FROM audit WHERE seq >= $1 - 1").await;
+    });
+}
+
+#[test]
+fn events_resume_and_keys_answer_again() {
+    on_each(|store, t| async move {
+        let (_, last) = store.event_bounds().await.unwrap();
+        let event =
+            |n: i64| NewEvent { at: t, topic: "agent.status".into(), subject: "8001".into(), body: json!({"n": n}) };
+        store.event_append((0..70).map(event).collect()).await.unwrap();
+        let seen = store.event_list(last, 500).await.unwrap();
+        assert_eq!(seen.len(), 70);
+        assert!(seen.windows(2).all(|pair| pair[0].id < pair[1].id));
+        assert_eq!(store.event_list(seen[68].id, 500).await.unwrap(), seen[69..]);
+        store.event_cursor_set("sms", seen[10].id).await.unwrap();
+        assert_eq!(store.event_cursor("sms").await.unwrap(), seen[10].id);
+        store.event_trim(t.plus(MINUTE)).await.unwrap();
+        assert_eq!(store.event_bounds().await.unwrap().0, seen[11].id, "none that a reader has yet to see");
+        let key = t.0.to_string();
+        let begin = |hash: &'static str| store.idempotency_begin("admin", &key, hash, t);
+        assert_eq!(begin("h").await.unwrap(), Idempotent::New);
+        assert_eq!(begin("h").await.unwrap(), Idempotent::Running);
+        store.idempotency_finish("admin", &key, 201, "{}").await.unwrap();
+        assert_eq!(begin("h").await.unwrap(), Idempotent::Answered { status: 201, body: "{}".into() });
+        assert_eq!(begin("other").await.unwrap(), Idempotent::Mismatch);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_program_refuses_a_newer_schema() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    store
+        .write(|tx| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO schema_version (version, applied_at) VALUES (99, 0)")
+                    .execute(&mut tx.conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    store.close().await;
+    assert!(store.ping().await.unwrap_err().is_unavailable());
+    let again = Store::open(&folder.url(), StoreOptions::default(), now()).await;
+    assert!(matches!(again, Err(StoreError::SchemaNewer { found: 99, .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_database_is_unavailable_and_comes_back() {
+    use sqlx::{AnyConnection, Connection, Executor};
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let spool_dir = folder.0.join("spool");
+    let (spool, _) = Spool::open(&spool_dir).await.unwrap();
+    let feeder = spool.start_feeder(store.clone());
+    let path = folder.url().replace("sqlite:", "sqlite://");
+    let mut other = AnyConnection::connect(&path).await.unwrap();
+    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    let call = accepted(&store, 1, now());
+    spool.accept(call.clone()).await.unwrap();
+    let error = store.audit_append("a", "b", "c", "d", now()).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert!(spool.backlog() > 0, "the call is kept meanwhile");
+    other.execute("ROLLBACK").await.unwrap();
+    wait_until(|| spool.backlog() == 0).await;
+    assert!(store.ticket_of_call(call.call).await.unwrap().is_some());
+    store.audit_append("a", "b", "c", "d", now()).await.unwrap();
+    feeder.abort();
+}
+
+async fn wait_until(done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it took too long");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spool_recovers_what_had_not_ended() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let t = now();
+    {
+        let (spool, recovered) = Spool::open(&folder.0).await.unwrap();
+        assert_eq!(recovered, Default::default());
+        for n in 1..=3 {
+            spool.accept(accepted(&store, n, t)).await.unwrap();
+            assert!(spool.dialog_put(LegId(n), CallId(n), json!({"call_id": n})));
+        }
+        assert!(spool.update(CallId(2), json!({"state": "queued"})));
+        let waiter = |n: u64, rank: i64| SpooledWaiter {
+            call: CallId(n),
+            queue: "general".into(),
+            enqueued_at: UnixMillis(rank),
+            number: None,
+        };
+        assert!(spool.waiter_put(waiter(2, 20)) && spool.waiter_put(waiter(3, 10)));
+        let first = accepted(&store, 1, t);
+        spool.finish(CallId(1), ended(&first, t, None)).await.unwrap();
+        spool.flush().await.unwrap();
+    }
+    let (spool, recovered) = Spool::open(&folder.0).await.unwrap();
+    let calls: Vec<_> = recovered.calls.iter().map(|call| (call.accepted.call.0, call.progress.clone())).collect();
+    assert_eq!(calls, [(2, Some(json!({"state": "queued"}))), (3, None)]);
+    assert_eq!(recovered.dialogs.iter().map(|(leg, ..)| leg.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(recovered.waiters.iter().map(|w| w.call.0).collect::<Vec<_>>(), [3, 2], "by rank");
+    assert_eq!(spool.backlog(), 4, "three accepted, one of them ended");
+    for call in &recovered.calls {
+        let id = call.accepted.call;
+        spool.finish(id, ended(&call.accepted, t, Some(ContactKind::Abandoned))).await.unwrap();
+    }
+    let feeder = spool.start_feeder(store.clone());
+    wait_until(|| spool.backlog() == 0).await;
+    feeder.abort();
+    assert_eq!(store.count("SELECT count(*) AS n FROM ticket").await.unwrap(), 3);
+    assert_eq!(store.count("SELECT count(*) AS n FROM call WHERE ended_at IS NOT NULL").await.unwrap(), 3);
+    drop(spool);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_calls_is_taken_and_fed_once() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let (spool, _) = Spool::open(&folder.0).await.unwrap();
+    let feeder = spool.start_feeder(store.clone());
+    let (count, t, began) = (4_000u64, now(), Instant::now());
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 1..=count {
+        let (spool, call) = (spool.clone(), accepted(&store, n, t));
+        tasks.spawn(async move { spool.accept(call).await });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap().unwrap();
+    }
+    let rate = count as f64 / began.elapsed().as_secs_f64();
+    wait_until(|| spool.backlog() == 0).await;
+    feeder.abort();
+    println!("{rate:.0} accepts/s, all stored after {:?}", began.elapsed());
+    assert_eq!(store.count("SELECT count(*) AS n FROM ticket WHERE is_primary = 1").await.unwrap(), count as i64);
+    assert_eq!(store.count("SELECT count(*) AS n FROM ticket_history").await.unwrap(), count as i64);
+    assert_eq!(store.count("SELECT count(*) AS n FROM call").await.unwrap(), count as i64);
+}

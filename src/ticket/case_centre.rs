@@ -36,7 +36,7 @@ impl Change<'_> {
         self.make_request(matter, None)?;
         self.start_clock();
         if follow_up {
-            self.to_follow_up()?;
+            self.begin_follow_up()?;
             self.tell(What::DirectlyAnswered { answer: answer.to_owned() });
             return Ok(());
         }
@@ -215,7 +215,7 @@ impl Change<'_> {
                 self.case.assignments[place].accepted_at = Some(self.now);
             }
         }
-        self.to_follow_up()?;
+        self.begin_follow_up()?;
         self.tell(What::Accepted { note: note.to_owned() });
         Ok(())
     }
@@ -354,7 +354,7 @@ impl Change<'_> {
         *self.case.ticket.due_at.get_or_insert(due_at)
     }
 
-    fn to_follow_up(&mut self) -> Result<(), Rejected> {
+    fn begin_follow_up(&mut self) -> Result<(), Rejected> {
         self.case.ticket.become_state(State::ToFollowUp, self.command)?;
         self.case.ticket.step_due_at = Some(self.due(self.policy().follow_up));
         Ok(())

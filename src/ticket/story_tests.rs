@@ -293,10 +293,7 @@ fn who_may_not_is_refused() {
     assert_eq!(s.refused(Actor::unit("a", "a"), json!({"command": "sign", "assignment": id})).code(), "other_unit");
     assert_eq!(s.refused(Actor::centre(Role::Auditor, "auditor"), json!({"command": "accept"})).code(), "role");
     let long = "长".repeat(command::MAX_TEXT + 1);
-    assert_eq!(
-        s.refused(Actor::unit("b", "b"), json!({"command": "progress", "text": long})).code(),
-        "assignment_state".replace("assignment_state", "field")
-    );
+    assert_eq!(s.refused(Actor::unit("b", "b"), json!({"command": "progress", "text": long})).code(), "field");
 }
 
 #[test]
@@ -357,7 +354,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Verdict::Unreachable)
     ];
     prop_oneof![
-        prop_oneof![
+        2 => prop_oneof![
             Just(Command::Register { matter: Matter::default(), citizen: None }),
             (text(), any::<bool>()).prop_map(|(answer, follow_up)| Command::DirectAnswer { matter: None, answer, follow_up }),
             text().prop_map(|reason| Command::Withdraw { reason }),

@@ -201,7 +201,10 @@ impl Journal {
             }
         }
         for reply in batch.replies {
-            let answer = outcome.as_ref().map(|()| ()).map_err(|e| StoreError::Unavailable(e.to_string()));
+            let answer = match &outcome {
+                Ok(()) => Ok(()),
+                Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            };
             // Nobody waits any more: it is on disk all the same.
             let _ = reply.send(answer);
         }
