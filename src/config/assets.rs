@@ -126,7 +126,7 @@ impl Assets {
     }
 }
 
-fn open<'a>(bytes: &'a [u8]) -> Result<hound::WavReader<Cursor<&'a [u8]>>, ClipError> {
+fn open(bytes: &[u8]) -> Result<hound::WavReader<Cursor<&[u8]>>, ClipError> {
     let reader = hound::WavReader::new(Cursor::new(bytes)).map_err(|_| ClipError::Wav)?;
     let spec = reader.spec();
     let (rate, bits, channels) = (spec.sample_rate, spec.bits_per_sample, spec.channels);

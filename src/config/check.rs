@@ -87,7 +87,8 @@ pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Repor
     };
     let profiles = loader.profiles(settings.as_ref());
     // Without settings the references into them cannot be judged.
-    let flows = loader.flows(settings.as_ref());
+    let used = used_flows(&profiles);
+    let flows = loader.flows(settings.as_ref(), Some(&used));
     if let Some(settings) = &settings {
         loader.cross_check(settings, &profiles, &flows);
         loader.keys(settings);
@@ -190,7 +191,9 @@ impl Loader {
         profiles
     }
 
-    fn flows(&mut self, settings: Option<&Settings>) -> BTreeMap<String, Arc<Flow>> {
+    /// All flows. Where `used` is given, what is wrong with a flow that no number leads to is a warning, and nothing at
+    /// all when it is one of the embedded examples.
+    fn flows(&mut self, settings: Option<&Settings>, used: Option<&BTreeSet<String>>) -> BTreeMap<String, Arc<Flow>> {
         let mut flows = BTreeMap::new();
         for path in self.assets.list("ivr-flows", ".toml") {
             let Some((file, text)) = self.asset_text(&path) else { continue };
@@ -199,7 +202,11 @@ impl Loader {
                 Ok(flow) => {
                     if let Some(settings) = settings {
                         let found = check_flow(&flow, settings, &self.assets);
-                        self.found.extend(found);
+                        match used.is_none_or(|used| used.contains(&flow.name)) {
+                            true => self.found.extend(found),
+                            false if file != path => self.found.extend(found.into_iter().map(Fault::as_warning)),
+                            false => {}
+                        }
                     }
                     flows.insert(flow.name.clone(), Arc::new(flow));
                 }
@@ -356,6 +363,16 @@ impl Loader {
     }
 }
 
+/// The names of the flows that numbers lead to.
+fn used_flows(profiles: &[Profile]) -> BTreeSet<String> {
+    let routes = profiles.iter().filter(|profile| profile.enabled).flat_map(|profile| &profile.numbers);
+    let flow = |target: &Target| match target {
+        Target::Flow(name) => Some(name.clone()),
+        Target::Queue(_) | Target::Hold | Target::PlayLoop(_) | Target::Bridge { .. } | Target::Room => None,
+    };
+    routes.filter_map(|route| flow(&route.target)).collect()
+}
+
 fn queue_names(settings: &Settings) -> BTreeSet<String> {
     settings.queues.iter().map(|queue| queue.name.to_string()).collect()
 }
@@ -432,7 +449,7 @@ pub fn cmd_flow_check(path: Option<&Path>, data_dir: &Path, flow: Option<&str>) 
     };
     match flow {
         None => {
-            loader.flows(settings.as_ref());
+            loader.flows(settings.as_ref(), None);
         }
         Some(name) => {
             if let Some(flow) = loader.one_flow(name)

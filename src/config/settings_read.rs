@@ -40,16 +40,23 @@ impl Reader<'_> {
         settings.calendars = self.calendars(root, &settings.time_zone);
         self.plain_sections(root, &mut settings);
         settings.recording = self.recording(root.table("recording").as_ref(), &data_dir, settings.sandbox);
-        settings.queues = root.tables("queue").iter().filter_map(queue).collect();
         settings.agents = root.tables("agent").iter().flat_map(|table| self.agents(table)).collect();
-        settings.users = root.tables("user").iter().filter_map(|table| self.user(table)).collect();
-        settings.hotlines = root.tables("hotline").iter().filter_map(hotline).collect();
         settings.sms = root.table("sms").and_then(|table| self.sms(&table));
-        settings.profiles = root.tables("profile").iter().filter_map(|t| profile::read(t, self.file)).collect();
-        twice(root, "queue", root.tables("queue").iter().map(|table| named(table, "name")));
-        twice(root, "user", root.tables("user").iter().map(|table| named(table, "name")));
-        twice(root, "hotline", root.tables("hotline").iter().map(|table| named(table, "number")));
-        twice(root, "profile", root.tables("profile").iter().map(|table| named(table, "name")));
+        // Each list is taken once: a table reports its unknown keys when it is dropped.
+        let (queues, users) = (root.tables("queue"), root.tables("user"));
+        let (hotlines, profiles) = (root.tables("hotline"), root.tables("profile"));
+        settings.queues = queues.iter().filter_map(queue).collect();
+        settings.users = users.iter().filter_map(|table| self.user(table)).collect();
+        settings.hotlines = hotlines.iter().filter_map(hotline).collect();
+        settings.profiles = profiles.iter().filter_map(|table| profile::read(table, self.file)).collect();
+        for (kind, key, tables) in [
+            ("queue", "name", &queues),
+            ("user", "name", &users),
+            ("hotline", "number", &hotlines),
+            ("profile", "name", &profiles),
+        ] {
+            twice(root, kind, tables.iter().map(|table| named(table, key)));
+        }
         let mut numbers = BTreeSet::new();
         for agent in settings.agents.iter().filter(|agent| !numbers.insert(agent.number.clone())) {
             root.fault("agent", format!("agent {} is there twice", agent.number), "remove one of them");
