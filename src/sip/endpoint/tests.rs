@@ -84,7 +84,8 @@ fn talk(pair: &mut Pair) -> LegId {
 fn assert_empty(pair: &mut Pair) {
     pair.run_out();
     for side in [&pair.a, &pair.b] {
-        assert_eq!(side.endpoint.leg_count(), 0);
+        let left: Vec<_> = side.endpoint.legs.iter().map(|(id, leg)| (id, leg.state.name())).collect();
+        assert_eq!(left, []);
         assert_eq!(side.endpoint.transaction_count(), 0);
         assert_eq!(side.endpoint.tags.len(), 0);
         assert_eq!(side.endpoint.poll_timeout(), None);
@@ -679,6 +680,7 @@ fn every_leg_ends_exactly_once_whatever_happens() {
             let _ = pair.b.endpoint.hang_up(now, *leg, &[]);
         }
         made[1].extend(late);
+        eprintln!("seed {seed}");
         assert_empty(&mut pair);
         for (n, side) in [&mut pair.a, &mut pair.b].into_iter().enumerate() {
             for leg in &made[n] {

@@ -246,6 +246,13 @@ impl Transactions {
         self.all.len()
     }
 
+    /// Whether no table holds what is gone.
+    #[cfg(test)]
+    pub(super) fn is_clean(&self) -> bool {
+        let used = self.servers.len() + self.clients.len();
+        used == self.all.len() && self.merged.len() <= self.servers.len()
+    }
+
     pub(super) fn get(&self, id: u64) -> Option<&Transaction> {
         self.all.get(id)
     }
