@@ -86,7 +86,7 @@ fn assert_empty(pair: &mut Pair) {
     for side in [&pair.a, &pair.b] {
         let left: Vec<_> = side.endpoint.legs.iter().map(|(id, leg)| (id, leg.state.name())).collect();
         assert_eq!(left, []);
-        assert_eq!(side.endpoint.transaction_count(), 0);
+        assert_eq!(side.endpoint.transactions.describe(), Vec::<String>::new());
         assert_eq!(side.endpoint.tags.len(), 0);
         assert_eq!(side.endpoint.poll_timeout(), None);
     }
@@ -680,7 +680,6 @@ fn every_leg_ends_exactly_once_whatever_happens() {
             let _ = pair.b.endpoint.hang_up(now, *leg, &[]);
         }
         made[1].extend(late);
-        eprintln!("seed {seed}");
         assert_empty(&mut pair);
         for (n, side) in [&mut pair.a, &mut pair.b].into_iter().enumerate() {
             for leg in &made[n] {

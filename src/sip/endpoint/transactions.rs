@@ -253,6 +253,20 @@ impl Transactions {
         used == self.all.len() && self.merged.len() <= self.servers.len()
     }
 
+    /// What is there, for a test that expects nothing.
+    #[cfg(test)]
+    pub(super) fn describe(&self) -> Vec<String> {
+        let ids = self.servers.values().chain(self.clients.values());
+        ids.filter_map(|id| self.all.get(*id))
+            .map(|transaction| match &transaction.machine {
+                Machine::InviteServer(machine) => format!("{:?} {machine:?}", transaction.owner),
+                Machine::InviteClient(machine) => format!("{:?} {machine:?}", transaction.owner),
+                Machine::NonInviteServer(machine) => format!("{:?} {machine:?}", transaction.owner),
+                Machine::NonInviteClient(machine) => format!("{:?} {machine:?}", transaction.owner),
+            })
+            .collect()
+    }
+
     pub(super) fn get(&self, id: u64) -> Option<&Transaction> {
         self.all.get(id)
     }

@@ -23,8 +23,8 @@ use std::time::Instant;
 /// Where the transaction stands.
 #[derive(Debug)]
 enum State {
-    /// The INVITE was sent and nothing was heard.
-    Calling { request: Bytes, retransmit: Option<Retransmit>, give_up: Instant },
+    /// The INVITE was sent and nothing was heard. `abandoned` once the INVITE no longer matters.
+    Calling { request: Bytes, retransmit: Option<Retransmit>, give_up: Instant, abandoned: bool },
     /// A provisional response came. `give_up` is set once the INVITE no longer matters.
     Proceeding { request: Bytes, give_up: Option<Instant> },
     /// A response of 300–699 came and was acknowledged; its copies are acknowledged again.
@@ -97,17 +97,18 @@ impl InviteClient {
             Reliability::Reliable => None,
             Reliability::Unreliable => Some(Retransmit::first(now, timers.t1())),
         };
-        let state = State::Calling { request, retransmit, give_up: now + timers.t1x64() };
+        let state = State::Calling { request, retransmit, give_up: now + timers.t1x64(), abandoned: false };
         InviteClient { state, timers, reliability, outbox }
     }
 
     /// Takes one input; drain [`Self::poll_output`] afterwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match &mut self.state {
-            State::Calling { request, .. } => match input {
+            State::Calling { request, abandoned, .. } => match input {
                 // The INVITE arrived, so it is not sent again; the answer may take as long as a person does.
                 Input::Provisional => {
-                    self.state = State::Proceeding { request: std::mem::take(request), give_up: None };
+                    let give_up = abandoned.then_some(now + self.timers.t1x64());
+                    self.state = State::Proceeding { request: std::mem::take(request), give_up };
                     self.outbox.push(Output::Deliver);
                 }
                 Input::Success => self.accept(now),
@@ -115,8 +116,8 @@ impl InviteClient {
                     let ack = derive::ack(request, &to);
                     self.complete(now, ack);
                 }
-                // Section 9.1: no CANCEL before a provisional response.
-                Input::Abandoned => {}
+                // Timer B ends this state in any case.
+                Input::Abandoned => *abandoned = true,
                 Input::TransportFailed => self.fail(),
             },
             State::Proceeding { request, give_up } => match input {
@@ -127,7 +128,9 @@ impl InviteClient {
                     self.complete(now, ack);
                 }
                 // Section 9.1: a peer that never answers an INVITE that was cancelled is given up after 64·T1.
-                Input::Abandoned => *give_up = Some(now + self.timers.t1x64()),
+                Input::Abandoned => {
+                    give_up.get_or_insert(now + self.timers.t1x64());
+                }
                 Input::TransportFailed => self.fail(),
             },
             State::Completed { ack, .. } => match input {
@@ -331,14 +334,15 @@ mod tests {
 
     #[test]
     fn an_abandoned_invite_is_given_up_after_64_t1() {
-        let (mut machine, now) = begin(Reliability::Unreliable);
-        give(&mut machine, now, Input::Abandoned);
-        assert_eq!(machine.poll_timeout().map(|(_, reason)| reason), Some(Reason::A));
-        give(&mut machine, now, Input::Provisional);
-        give(&mut machine, now, Input::Abandoned);
-        assert_eq!(machine.poll_timeout(), Some((now + 64 * T1, Reason::Abandon)));
-        machine.handle_timeout(now + 64 * T1);
-        assert_eq!(drain(&mut machine), [Output::TimedOut]);
+        for order in [[Input::Abandoned, Input::Provisional], [Input::Provisional, Input::Abandoned]] {
+            let (mut machine, now) = begin(Reliability::Unreliable);
+            for input in order {
+                give(&mut machine, now, input);
+            }
+            assert_eq!(machine.poll_timeout(), Some((now + 64 * T1, Reason::Abandon)));
+            machine.handle_timeout(now + 64 * T1);
+            assert_eq!(drain(&mut machine), [Output::TimedOut]);
+        }
     }
 
     #[test]
