@@ -1,6 +1,6 @@
 //! `name-addr` and `addr-spec` values: From, To, Contact, Route and their kin (RFC 3261 section 20.10).
 
-use super::{Defect, Params, Uri, decode_text, lex};
+use super::{Defect, Params, Uri, decode_text, lex, params::check_header, uri::UriParts};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
 
@@ -28,34 +28,14 @@ impl NameAddr {
 
     /// Parses `part`, which is a slice of `whole`.
     pub(crate) fn parse_part(whole: &Bytes, part: &[u8]) -> Option<NameAddr> {
-        let part = lex::trim(part);
-        let name_end = match part.first()? {
-            b'"' => lex::quoted_end(part, 0)?,
-            _ => 0,
-        };
-        if let Some(open) = memchr::memchr(b'<', &part[name_end..]).map(|i| i + name_end) {
-            let display = lex::trim(&part[..open]);
-            if name_end > 0 && display.len() != name_end || name_end == 0 && !display.iter().all(|&b| name_byte(b)) {
-                return None;
-            }
-            let close = memchr::memchr(b'>', &part[open..]).map(|i| i + open)?;
-            let uri = Uri::parse(whole.slice_ref(&part[open + 1..close])).ok()?;
-            let params = Params::of_header(whole.slice_ref(&part[close + 1..]))?;
-            return Some(NameAddr { display: whole.slice_ref(display), uri, params });
-        }
-        if name_end > 0 {
-            return None;
-        }
-        // Without brackets what follows a semicolon belongs to the header, and neither comma nor question mark may
-        // stand in the URI (RFC 3261 section 20).
-        let end = memchr::memchr(b';', part).unwrap_or(part.len());
-        let spec = lex::trim_end(&part[..end]);
-        if memchr::memchr2(b'?', b',', spec).is_some() {
-            return None;
-        }
-        let uri = Uri::parse(whole.slice_ref(spec)).ok()?;
-        let params = Params::of_header(whole.slice_ref(&part[end..]))?;
-        Some(NameAddr { display: Bytes::new(), uri, params })
+        let (display, uri, params) = split(part)?;
+        let share = |part: &[u8]| if part.is_empty() { Bytes::new() } else { whole.slice_ref(part) };
+        Some(NameAddr { display: share(display), uri: uri.own(whole), params: Params::checked(share(params)) })
+    }
+
+    /// Whether `part` is an address.
+    pub(crate) fn check(part: &[u8]) -> bool {
+        split(part).is_some()
     }
 
     /// The display name without quotes and escapes, decoded; None if there is none.
@@ -121,6 +101,34 @@ impl fmt::Display for NameAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&decode_text(&Bytes::from(self)))
     }
+}
+
+/// Takes an address apart: display name, URI, parameters.
+fn split(part: &[u8]) -> Option<(&[u8], UriParts<'_>, &[u8])> {
+    let part = lex::trim(part);
+    let name_end = match part.first()? {
+        b'"' => lex::quoted_end(part, 0)?,
+        _ => 0,
+    };
+    if let Some(open) = memchr::memchr(b'<', &part[name_end..]).map(|i| i + name_end) {
+        let display = lex::trim(&part[..open]);
+        if name_end > 0 && display.len() != name_end || name_end == 0 && !display.iter().all(|&b| name_byte(b)) {
+            return None;
+        }
+        let close = memchr::memchr(b'>', &part[open..]).map(|i| i + open)?;
+        return Some((display, UriParts::of(&part[open + 1..close])?, check_header(&part[close + 1..])?));
+    }
+    if name_end > 0 {
+        return None;
+    }
+    // Without brackets what follows a semicolon belongs to the header, and neither comma nor question mark may stand
+    // in the URI (RFC 3261 section 20).
+    let end = memchr::memchr(b';', part).unwrap_or(part.len());
+    let spec = lex::trim_end(&part[..end]);
+    if memchr::memchr2(b'?', b',', spec).is_some() {
+        return None;
+    }
+    Some((&[], UriParts::of(spec)?, check_header(&part[end..])?))
 }
 
 /// What may stand in a display name without quotes: tokens, white space, and characters of a national encoding.

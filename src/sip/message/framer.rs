@@ -30,7 +30,7 @@ pub enum Frame {
     Message(Bytes),
     /// A double CRLF between messages: the peer asks for a sign of life; answer with one CRLF (RFC 5626 section 4.4.1).
     Ping,
-    /// A single CRLF between messages: the answer to our ping.
+    /// A single CRLF between messages: the answer to our ping, or line ends that mean nothing.
     Pong,
 }
 
@@ -51,6 +51,8 @@ pub struct Framer {
     searched: usize,
     /// The current message's whole length, once its head has been read.
     length: Option<usize>,
+    /// The last frame was a single CRLF: another one makes it a ping that came in two pieces.
+    half_ping: bool,
     failed: bool,
 }
 
@@ -63,7 +65,7 @@ impl Default for Framer {
 impl Framer {
     /// A framer at the beginning of a stream.
     pub fn new(limits: Limits) -> Framer {
-        Framer { limits, buffer: BytesMut::new(), searched: 0, length: None, failed: false }
+        Framer { limits, buffer: BytesMut::new(), searched: 0, length: None, half_ping: false, failed: false }
     }
 
     /// Takes bytes from the stream; after an error they are dropped.
@@ -88,14 +90,7 @@ impl Framer {
         }
         if self.length.is_none() && self.searched == 0 {
             match self.buffer.first() {
-                Some(b'\r' | b'\n') => {
-                    if let Some(frame) = self.keep_alive() {
-                        return frame;
-                    }
-                    if matches!(self.buffer.first(), None | Some(b'\r' | b'\n')) {
-                        return Ok(None);
-                    }
-                }
+                Some(b'\r' | b'\n') => return self.keep_alive().unwrap_or(Ok(None)),
                 Some(_) => {}
                 None => return Ok(None),
             }
@@ -107,26 +102,22 @@ impl Framer {
         let Some(length) = self.length.filter(|&n| n <= self.buffer.len()) else { return Ok(None) };
         self.length = None;
         self.searched = 0;
+        self.half_ping = false;
         Ok(Some(Frame::Message(self.buffer.split_to(length).freeze())))
     }
 
-    /// Line ends between messages. None where the bytes at hand do not tell a ping from a pong yet, or are over.
+    /// Line ends between messages. None where the bytes at hand are the beginning of one.
     fn keep_alive(&mut self) -> Option<Result<Option<Frame>, FrameError>> {
         if self.buffer.starts_with(b"\r\n\r\n") {
             self.buffer.advance(4);
-            return Some(Ok(Some(Frame::Ping)));
-        }
-        // A ping that was cut in two reads as two pongs' worth of bytes: wait for the rest only while it may come.
-        if self.buffer.starts_with(b"\r\n") {
-            match &self.buffer[2..] {
-                b"\r" => None,
-                _ => {
-                    self.buffer.advance(2);
-                    Some(Ok(Some(Frame::Pong)))
-                }
-            }
-        } else if &self.buffer[..] == b"\r" {
+            self.half_ping = false;
+            Some(Ok(Some(Frame::Ping)))
+        } else if &self.buffer[..] == b"\r" || &self.buffer[..] == b"\r\n\r" {
             None
+        } else if self.buffer.starts_with(b"\r\n") {
+            self.buffer.advance(2);
+            self.half_ping = !self.half_ping;
+            Some(Ok(Some(if self.half_ping { Frame::Pong } else { Frame::Ping })))
         } else {
             Some(Err(self.fail(Defect::LineEnd)))
         }

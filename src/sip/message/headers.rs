@@ -1,8 +1,8 @@
 //! The header fields of a message in their order, and typed readings of them on demand.
 
 use super::{
-    CSeq, Contacts, ContentType, Defect, HeaderName, Method, NameAddr, RAck, ReasonValue, SessionExpires, Token, Via,
-    lex, text,
+    CSeq, Contacts, ContentType, Defect, HeaderName, Method, NameAddr, RAck, ReasonValue, Replaces, SessionExpires,
+    Token, Via, Warning, lex, text,
 };
 use bytes::Bytes;
 
@@ -304,6 +304,19 @@ impl Headers {
     /// Reason (RFC 3326): all that are well formed.
     pub fn reasons(&self) -> Vec<ReasonValue> {
         self.items(&HeaderName::Reason).flatten().filter_map(|(w, p)| ReasonValue::parse_part(w, p)).collect()
+    }
+
+    /// Warning: all that are well formed.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.items(&HeaderName::Warning).flatten().filter_map(|(w, p)| Warning::parse_part(w, p)).collect()
+    }
+
+    /// Replaces (RFC 3891); more than one is malformed.
+    pub fn replaces(&self) -> Result<Option<Replaces>, Defect> {
+        let mut values = self.get_all(&HeaderName::Replaces);
+        let Some(value) = values.next() else { return Ok(None) };
+        let one = if values.next().is_none() { Replaces::parse(value) } else { None };
+        one.map(Some).ok_or(Defect::Header(HeaderName::Replaces))
     }
 
     /// RAck (RFC 3262).

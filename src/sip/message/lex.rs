@@ -2,27 +2,76 @@
 //!
 //! Works on single unfolded values. Nothing here copies.
 
-const fn token_table() -> [bool; 256] {
-    let mut table = [false; 256];
-    let marks = b"-.!%*_+`'~";
+const TOKEN: u8 = 1;
+const HOST: u8 = 2;
+const URI: u8 = 4;
+const VALUE: u8 = 8;
+
+const fn marked(marks: &[u8], byte: u8) -> bool {
     let mut i = 0;
-    while i < 256 {
-        table[i] = (i as u8).is_ascii_alphanumeric();
+    while i < marks.len() {
+        if marks[i] == byte {
+            return true;
+        }
         i += 1;
     }
-    i = 0;
-    while i < marks.len() {
-        table[marks[i] as usize] = true;
+    false
+}
+
+/// Which classes each byte belongs to.
+static CLASSES: [u8; 256] = {
+    let mut table = [0u8; 256];
+    let mut i = 0;
+    while i < 256 {
+        let byte = i as u8;
+        let word = byte.is_ascii_alphanumeric();
+        let visible = byte > b' ' && byte != 0x7F;
+        let mut class = 0;
+        if word || marked(b"-.!%*_+`'~", byte) {
+            class |= TOKEN;
+        }
+        if word || marked(b"-._", byte) {
+            class |= HOST;
+        }
+        if visible && !marked(b"<>\"@", byte) {
+            class |= URI;
+        }
+        if visible && !marked(b";,\"<>", byte) {
+            class |= VALUE;
+        }
+        table[i] = class;
         i += 1;
     }
     table
-}
+};
 
-static TOKEN: [bool; 256] = token_table();
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
+}
 
 /// Whether `byte` may stand in a token.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    TOKEN[byte as usize]
+    is(byte, TOKEN)
+}
+
+/// Whether `byte` may stand in a host name.
+pub(crate) fn is_host_byte(byte: u8) -> bool {
+    is(byte, HOST)
+}
+
+/// Whether `byte` may stand in a part of a URI: visible, and neither a bracket, a quote nor an at sign.
+pub(crate) fn is_uri_byte(byte: u8) -> bool {
+    is(byte, URI)
+}
+
+/// Whether `byte` may stand in a parameter's value that is not quoted.
+pub(crate) fn is_value_byte(byte: u8) -> bool {
+    is(byte, VALUE)
+}
+
+/// How many bytes at the front of `text` pass.
+pub(crate) fn span(text: &[u8], pass: impl Fn(u8) -> bool) -> usize {
+    text.iter().position(|&b| !pass(b)).unwrap_or(text.len())
 }
 
 /// Whether `text` is a token: not empty, token characters alone.
@@ -41,15 +90,19 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 }
 
 /// `text` without leading white space.
-pub(crate) fn trim_start(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|&b| !is_space(b)).unwrap_or(text.len());
-    &text[start..]
+pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
 
 /// `text` without trailing white space.
-pub(crate) fn trim_end(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|&b| !is_space(b)).map_or(0, |i| i + 1);
-    &text[..end]
+pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }
 
 /// The length of the character at `text[0]`, which is not ASCII: UTF-8 if it is valid, else a GBK pair, else one byte.

@@ -10,14 +10,18 @@ mod addr;
 mod error;
 mod framer;
 mod headers;
-mod lex;
+pub(crate) mod lex;
 mod method;
 mod name;
 mod params;
 mod parse;
 mod print;
 mod status;
+#[cfg(test)]
+mod tests;
 mod text;
+#[cfg(test)]
+mod torture;
 mod typed;
 mod uri;
 mod via;
@@ -33,7 +37,7 @@ pub use params::Params;
 pub use status::reason_phrase;
 pub use text::decode_text;
 pub(crate) use text::decode_text_owned;
-pub use typed::{CSeq, ContentType, RAck, ReasonValue, Refresher, SessionExpires};
+pub use typed::{CSeq, ContentType, RAck, ReasonValue, Refresher, Replaces, SessionExpires, Warning};
 pub use uri::{Host, SipUri, TelUri, Uri, escape_user, unescape};
 pub use via::{MAGIC_COOKIE, Via};
 

@@ -136,7 +136,7 @@ impl HeaderName {
         let mut at = slot(name);
         while INDEX[at] != 0 {
             let (text, known) = &KNOWN[INDEX[at] as usize - 1];
-            if text.as_bytes().eq_ignore_ascii_case(name) {
+            if text.as_bytes() == name || text.as_bytes().eq_ignore_ascii_case(name) {
                 return Some(known.clone());
             }
             at = (at + 1) % SLOTS;

@@ -3,6 +3,9 @@
 use super::lex;
 use bytes::{BufMut, Bytes, BytesMut};
 
+/// The most parameters of one value or URI; comparing two lists costs their product.
+const PARAMS_MAX: usize = 64;
+
 /// `;name=value;flag` text, walked on demand. Names are compared without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Params(Bytes);
@@ -10,35 +13,13 @@ pub struct Params(Bytes);
 impl Params {
     /// Checks parameters behind a header value: `text` is empty or begins with a semicolon.
     pub(crate) fn of_header(text: Bytes) -> Option<Params> {
-        let text = text.slice_ref(lex::trim(&text));
-        let mut rest: &[u8] = &text;
-        while !rest.is_empty() {
-            rest = lex::trim_start(rest.strip_prefix(b";")?);
-            let name_len = rest.iter().position(|&b| !lex::is_token_byte(b)).unwrap_or(rest.len());
-            if name_len == 0 {
-                return None;
-            }
-            rest = lex::trim_start(&rest[name_len..]);
-            if let Some(after) = rest.strip_prefix(b"=") {
-                rest = lex::trim_start(skip_value(lex::trim_start(after))?);
-            }
-        }
-        Some(Params(text))
+        let checked = check_header(&text)?;
+        Some(if checked.len() == text.len() { Params(text) } else { Params(text.slice_ref(checked)) })
     }
 
-    /// Checks parameters of a URI: no white space, no quotes, no brackets but those of an IPv6 reference.
-    pub(crate) fn of_uri(text: Bytes) -> Option<Params> {
-        if let Some(list) = text.strip_prefix(b";") {
-            for part in list.split(|&b| b == b';') {
-                let name = part.split(|&b| b == b'=').next()?;
-                if name.is_empty() {
-                    return None;
-                }
-            }
-        } else if !text.is_empty() {
-            return None;
-        }
-        text.iter().all(|&b| b > b' ' && b != 0x7F && !b"<>\"@".contains(&b)).then_some(Params(text))
+    /// Parameters that were checked before.
+    pub(crate) fn checked(text: Bytes) -> Params {
+        Params(text)
     }
 
     /// The text as written, from the first semicolon on.
@@ -141,11 +122,48 @@ impl Params {
     }
 }
 
+/// The parameters behind a header value without white space at their ends; None if they break the grammar.
+pub(crate) fn check_header(text: &[u8]) -> Option<&[u8]> {
+    let text = lex::trim(text);
+    let mut rest = text;
+    let mut count = 0;
+    while !rest.is_empty() {
+        count += 1;
+        rest = lex::trim_start(rest.strip_prefix(b";")?);
+        let name = lex::span(rest, lex::is_token_byte);
+        if name == 0 || count > PARAMS_MAX {
+            return None;
+        }
+        rest = lex::trim_start(&rest[name..]);
+        if let Some(after) = rest.strip_prefix(b"=") {
+            rest = lex::trim_start(skip_value(lex::trim_start(after))?);
+        }
+    }
+    Some(text)
+}
+
+/// Whether `text` is empty or the parameters of a URI: visible characters, each name there, no more than the limit.
+pub(crate) fn check_uri(text: &[u8]) -> bool {
+    if text.is_empty() {
+        return true;
+    }
+    let mut count = 0;
+    let mut before = 0;
+    for &byte in text {
+        if !lex::is_uri_byte(byte) || before == b';' && (byte == b';' || byte == b'=') {
+            return false;
+        }
+        count += usize::from(byte == b';');
+        before = byte;
+    }
+    text[0] == b';' && before != b';' && count <= PARAMS_MAX
+}
+
 /// What follows a parameter's value: a quoted string, or anything but separators.
 fn skip_value(text: &[u8]) -> Option<&[u8]> {
     if text.first() == Some(&b'"') {
         return lex::quoted_end(text, 0).map(|end| &text[end..]);
     }
-    let end = text.iter().position(|&b| b <= b' ' || b";,\"<>\x7F".contains(&b)).unwrap_or(text.len());
+    let end = lex::span(text, lex::is_value_byte);
     (end > 0).then(|| &text[end..])
 }

@@ -6,6 +6,7 @@ use super::{
 use bytes::Bytes;
 
 /// A start line taken apart.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack while one message is parsed")]
 enum Start {
     Request { method: Method, uri: Option<Uri>, raw_uri: Bytes },
     Response { status: u16, reason: Bytes },
@@ -155,10 +156,10 @@ fn read_head(bytes: &Bytes, mut at: usize, limits: &Limits) -> Head {
         let result = if line.len() > limits.line || head.headers.len() >= limits.headers {
             Err(Defect::TooLarge)
         } else if folded {
-            let unfolded = unfold(&line);
-            header_line(&unfolded, &mut head)
+            let unfolded = unfold(line);
+            header_line(&unfolded, &unfolded, &mut head)
         } else {
-            header_line(&line, &mut head)
+            header_line(bytes, line, &mut head)
         };
         if let Err(defect) = result {
             head.defect.get_or_insert(defect);
@@ -170,20 +171,16 @@ fn read_head(bytes: &Bytes, mut at: usize, limits: &Limits) -> Head {
 }
 
 /// The header field at `at` with its folded lines: (text without the last CRLF, where the next begins, whether folded).
-fn logical_line(bytes: &Bytes, at: usize) -> Option<(Bytes, usize, bool)> {
+fn logical_line(bytes: &[u8], at: usize) -> Option<(&[u8], usize, bool)> {
     let mut from = at;
     let mut folded = false;
     loop {
         let end = from + memchr::memchr(b'\n', &bytes[from..])?;
-        match bytes.get(end + 1) {
-            Some(b' ' | b'\t') => {
-                folded = true;
-                from = end + 1;
-            }
-            _ => {
-                let stop = if end > at && bytes[end - 1] == b'\r' { end - 1 } else { return None };
-                return Some((bytes.slice(at..stop), end + 1, folded));
-            }
+        if matches!(bytes.get(end + 1), Some(b' ' | b'\t')) {
+            folded = true;
+            from = end + 1;
+        } else {
+            return Some((bytes[at..end].strip_suffix(b"\r")?, end + 1, folded));
         }
     }
 }
@@ -210,13 +207,13 @@ fn unfold(line: &[u8]) -> Bytes {
     out.into()
 }
 
-fn header_line(line: &Bytes, head: &mut Head) -> Result<(), Defect> {
+/// Takes one header field; `line` is a slice of `whole`.
+fn header_line(whole: &Bytes, line: &[u8], head: &mut Head) -> Result<(), Defect> {
     if memchr::memchr2(b'\r', b'\n', line).is_some() {
         return Err(Defect::LineEnd);
     }
-    let colon = memchr::memchr(b':', line).ok_or(Defect::HeaderLine)?;
-    let name = lex::trim_end(&line[..colon]);
-    let value = lex::trim(&line[colon + 1..]);
+    let (name, rest) = line.split_at(lex::span(line, lex::is_token_byte));
+    let value = lex::trim(lex::trim_start(rest).strip_prefix(b":").ok_or(Defect::HeaderLine)?);
     let name = match HeaderName::known(name) {
         Some(HeaderName::ContentLength) => {
             if head.content_length.is_some() {
@@ -227,7 +224,7 @@ fn header_line(line: &Bytes, head: &mut Head) -> Result<(), Defect> {
             return length.map(|_| ());
         }
         Some(known) => known,
-        None => HeaderName::Other(super::Token::new(line.slice_ref(name)).ok_or(Defect::HeaderLine)?),
+        None => HeaderName::Other(super::Token::new(whole.slice_ref(name)).ok_or(Defect::HeaderLine)?),
     };
     let once = matches!(
         name,
@@ -236,7 +233,8 @@ fn header_line(line: &Bytes, head: &mut Head) -> Result<(), Defect> {
     if once && head.headers.has(&name) {
         return Err(Defect::Repeated(name));
     }
-    head.headers.push_checked(name, line.slice_ref(value));
+    let value = if value.is_empty() { Bytes::new() } else { whole.slice_ref(value) };
+    head.headers.push_checked(name, value);
     Ok(())
 }
 
@@ -249,15 +247,15 @@ fn check_common(headers: &Headers, method: Option<&Method>) -> Result<(), Defect
         match name {
             HeaderName::Via => {
                 seen[0] = true;
-                require(list(value, |p| Via::parse_part(value, p).is_some()), name)?;
+                require(list(value, Via::check), name)?;
             }
             HeaderName::From => {
                 seen[1] = true;
-                require(NameAddr::parse_part(value, value).is_some(), name)?;
+                require(NameAddr::check(value), name)?;
             }
             HeaderName::To => {
                 seen[2] = true;
-                require(NameAddr::parse_part(value, value).is_some(), name)?;
+                require(NameAddr::check(value), name)?;
             }
             HeaderName::CallId => {
                 seen[3] = true;
@@ -265,15 +263,16 @@ fn check_common(headers: &Headers, method: Option<&Method>) -> Result<(), Defect
             }
             HeaderName::CSeq => {
                 seen[4] = true;
-                let cseq = CSeq::parse(value).ok_or(Defect::Header(HeaderName::CSeq))?;
-                if method.is_some_and(|m| *m != cseq.method) {
+                let (_, named) = CSeq::split(value).ok_or(Defect::Header(HeaderName::CSeq))?;
+                // With an unknown method the endpoint's 501 or 405 tells the peer more (RFC 4475 section 3.1.2.18).
+                if method.is_some_and(|m| m.as_str().as_bytes() != named && !matches!(m, Method::Other(_))) {
                     return Err(Defect::MethodMismatch);
                 }
             }
             HeaderName::MaxForwards => require(lex::number(value, 255).is_some(), name)?,
             HeaderName::Contact if &value[..] == b"*" => {}
             HeaderName::Contact | HeaderName::Route | HeaderName::RecordRoute => {
-                require(list(value, |p| NameAddr::parse_part(value, p).is_some()), name)?;
+                require(list(value, NameAddr::check), name)?;
             }
             _ => {}
         }

@@ -74,11 +74,17 @@ pub fn reason_phrase(status: u16) -> &'static str {
         606 => "Not Acceptable",
         607 => "Unwanted",
         608 => "Rejected",
-        101..=199 => "Session Progress",
-        201..=299 => "OK",
-        300..=399 => "Multiple Choices",
-        500..=599 => "Server Internal Error",
-        600..=699 => "Busy Everywhere",
+        _ => class_phrase(status),
+    }
+}
+
+fn class_phrase(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "Session Progress",
+        2 => "OK",
+        3 => "Multiple Choices",
+        5 => "Server Internal Error",
+        6 => "Busy Everywhere",
         _ => "Bad Request",
     }
 }

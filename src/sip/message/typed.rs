@@ -1,4 +1,4 @@
-//! Small typed values: CSeq, Content-Type, Session-Expires, Reason, RAck, Warning, Replaces.
+//! Small typed values: CSeq, Content-Type, Session-Expires, Reason, RAck, Replaces, Warning.
 
 use super::{Method, Params, Token, decode_text, lex};
 use bytes::Bytes;
@@ -15,13 +15,18 @@ pub struct CSeq {
 impl CSeq {
     /// Parses a value.
     pub fn parse(value: &Bytes) -> Option<CSeq> {
-        let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
-        let number = lex::number(&value[..digits], (1 << 31) - 1)? as u32;
-        let method = lex::trim(&value[digits..]);
-        if method.len() + digits >= value.len() {
+        let (number, method) = CSeq::split(value)?;
+        Some(CSeq { number, method: Method::from_part(value, method)? })
+    }
+
+    /// Takes a value apart: number and method.
+    pub(crate) fn split(value: &[u8]) -> Option<(u32, &[u8])> {
+        let (digits, rest) = value.split_at(lex::span(value, |b| b.is_ascii_digit()));
+        let method = lex::trim(rest);
+        if method.len() == rest.len() || !lex::is_token(method) {
             return None;
         }
-        Some(CSeq { number, method: Method::from_part(value, method)? })
+        Some((lex::number(digits, (1 << 31) - 1)? as u32, method))
     }
 }
 
@@ -166,5 +171,61 @@ impl RAck {
 impl fmt::Display for RAck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.rseq, self.cseq)
+    }
+}
+
+/// Replaces (RFC 3891 section 6.1): the dialog that an INVITE takes the place of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaces {
+    pub call_id: Bytes,
+    pub to_tag: Bytes,
+    pub from_tag: Bytes,
+    /// Only a dialog that is still early may be replaced.
+    pub early_only: bool,
+}
+
+impl Replaces {
+    /// Parses a value.
+    pub fn parse(value: &Bytes) -> Option<Replaces> {
+        let end = memchr::memchr(b';', value)?;
+        let params = Params::of_header(value.slice(end..))?;
+        let call_id = value.slice_ref(lex::trim(&value[..end]));
+        let tag = |name| params.get_bytes(name).filter(|t| !t.is_empty());
+        let early_only = params.has("early-only");
+        (!call_id.is_empty()).then_some(())?;
+        Some(Replaces { call_id, to_tag: tag("to-tag")?, from_tag: tag("from-tag")?, early_only })
+    }
+}
+
+/// One Warning value (RFC 3261 section 20.43).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// 300–399.
+    pub code: u16,
+    /// Host and port, or a pseudonym, of who adds the warning.
+    pub agent: String,
+    pub text: String,
+}
+
+impl Warning {
+    pub(crate) fn parse_part(_: &Bytes, part: &[u8]) -> Option<Warning> {
+        let (code, rest) = part.split_at_checked(3)?;
+        let rest = rest.strip_prefix(b" ")?;
+        let at = memchr::memchr(b' ', rest)?;
+        let text = lex::trim(&rest[at..]);
+        if lex::quoted_end(text, 0) != Some(text.len()) || !text.starts_with(b"\"") {
+            return None;
+        }
+        Some(Warning {
+            code: lex::number(code, 399).filter(|&c| c >= 300)? as u16,
+            agent: decode_text(&rest[..at]).into_owned(),
+            text: decode_text(&lex::unquote(text)).into_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.code, self.agent, lex::quote(&self.text))
     }
 }

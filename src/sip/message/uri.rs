@@ -1,6 +1,6 @@
 //! URIs: `sip:` and `sips:` (RFC 3261 section 19.1), `tel:` (RFC 3966), any other kept opaque.
 
-use super::{Defect, Params, lex};
+use super::{Defect, Params, lex, params::check_uri};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{
     borrow::Cow,
@@ -16,11 +16,20 @@ impl Host {
     /// Checks a host's characters.
     pub fn new(text: impl Into<Bytes>) -> Option<Host> {
         let text = text.into();
-        let valid = match text.strip_prefix(b"[").and_then(|t| t.strip_suffix(b"]")) {
-            Some(inner) => std::str::from_utf8(inner).is_ok_and(|t| t.parse::<Ipv6Addr>().is_ok()),
-            None => !text.is_empty() && text.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
-        };
+        let valid = Host::check(&text);
         valid.then_some(Host(text))
+    }
+
+    fn check(text: &[u8]) -> bool {
+        match text.strip_prefix(b"[").and_then(|t| t.strip_suffix(b"]")) {
+            Some(inner) => std::str::from_utf8(inner).is_ok_and(|t| t.parse::<Ipv6Addr>().is_ok()),
+            None => !text.is_empty() && text.iter().all(|&b| lex::is_host_byte(b)),
+        }
+    }
+
+    /// A host that was checked before.
+    pub(crate) fn checked(text: Bytes) -> Host {
+        Host(text)
     }
 
     /// The host as written.
@@ -64,27 +73,119 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Cuts `host [":" port]` off the front of `text`: (host, port, rest). White space round the colon is allowed in Via.
-pub(crate) fn take_host_port(whole: &Bytes, text: &[u8], spaces: bool) -> Option<(Host, Option<u16>, usize)> {
-    let host_len = if text.first() == Some(&b'[') {
-        memchr::memchr(b']', text)? + 1
-    } else {
-        text.iter().position(|&b| !(b.is_ascii_alphanumeric() || b"-._".contains(&b))).unwrap_or(text.len())
-    };
-    if host_len == 0 {
+/// Cuts `host [":" port]` off the front of `text`: (host, port, what was used). White space round the colon is
+/// allowed in Via.
+pub(crate) fn take_host_port(text: &[u8], spaces: bool) -> Option<(&[u8], Option<u16>, usize)> {
+    let bracketed = text.first() == Some(&b'[');
+    let len = if bracketed { memchr::memchr(b']', text)? + 1 } else { lex::span(text, lex::is_host_byte) };
+    let host = &text[..len];
+    if len == 0 || bracketed && !Host::check(host) {
         return None;
     }
-    let host = Host::new(whole.slice_ref(&text[..host_len]))?;
-    let blank = |from: usize| if spaces { text[from..].iter().take_while(|b| lex::is_space(**b)).count() } else { 0 };
-    let mut at = host_len + blank(host_len);
+    let blank = |from: usize| if spaces { lex::span(&text[from..], lex::is_space) } else { 0 };
+    let mut at = len + blank(len);
     if text.get(at) != Some(&b':') {
-        return Some((host, None, host_len));
+        return Some((host, None, len));
     }
     at += 1;
     at += blank(at);
-    let digits = text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let digits = lex::span(&text[at..], |b| b.is_ascii_digit());
     let port = lex::number(&text[at..at + digits], 65535).filter(|&p| p > 0)?;
     Some((host, Some(port as u16), at + digits))
+}
+
+/// A URI's parts as slices of its text: what checking needs, without a share of the buffer for each.
+pub(crate) enum UriParts<'a> {
+    Sip {
+        secure: bool,
+        user: Option<&'a [u8]>,
+        password: Option<&'a [u8]>,
+        host: &'a [u8],
+        port: Option<u16>,
+        params: &'a [u8],
+        headers: Option<&'a [u8]>,
+    },
+    Tel {
+        number: &'a [u8],
+        params: &'a [u8],
+    },
+    Other(&'a [u8]),
+}
+
+impl<'a> UriParts<'a> {
+    /// Takes a whole URI without angle brackets apart.
+    pub(crate) fn of(text: &'a [u8]) -> Option<UriParts<'a>> {
+        let colon = memchr::memchr(b':', text)?;
+        let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
+        if scheme.eq_ignore_ascii_case(b"sip") {
+            UriParts::sip(rest, false)
+        } else if scheme.eq_ignore_ascii_case(b"sips") {
+            UriParts::sip(rest, true)
+        } else if scheme.eq_ignore_ascii_case(b"tel") {
+            UriParts::tel(rest)
+        } else {
+            let first = scheme.first().is_some_and(u8::is_ascii_alphabetic);
+            let named = scheme.iter().all(|&b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+            let plain = rest.iter().all(|&b| lex::is_uri_byte(b) || b == b'@');
+            (first && named && plain && !rest.is_empty()).then_some(UriParts::Other(text))
+        }
+    }
+
+    fn sip(mut text: &'a [u8], secure: bool) -> Option<UriParts<'a>> {
+        let (mut user, mut password) = (None, None);
+        if let Some(end) = memchr::memchr(b'@', text) {
+            let info = &text[..end];
+            let colon = memchr::memchr(b':', info);
+            let name = &info[..colon.unwrap_or(end)];
+            if name.is_empty() || !info.iter().all(|&b| lex::is_uri_byte(b)) {
+                return None;
+            }
+            user = Some(name);
+            password = colon.map(|c| &info[c + 1..]);
+            text = &text[end + 1..];
+        }
+        let (host, port, used) = take_host_port(text, false)?;
+        let text = &text[used..];
+        let mark = memchr::memchr(b'?', text);
+        let params = &text[..mark.unwrap_or(text.len())];
+        let headers = mark.map(|at| &text[at + 1..]);
+        let proper = |h: &[u8]| !h.is_empty() && h.iter().all(|&b| lex::is_uri_byte(b) || b == b'@');
+        if !check_uri(params) || headers.is_some_and(|h| !proper(h)) {
+            return None;
+        }
+        Some(UriParts::Sip { secure, user, password, host, port, params, headers })
+    }
+
+    fn tel(text: &'a [u8]) -> Option<UriParts<'a>> {
+        let end = memchr::memchr(b';', text).unwrap_or(text.len());
+        let (number, params) = text.split_at(end);
+        let digits = number.strip_prefix(b"+").unwrap_or(number);
+        let legal = |b: &u8| b.is_ascii_hexdigit() || b"*#-.()".contains(b);
+        if !digits.iter().all(legal) || digits.iter().all(|b| b"-.()".contains(b)) || !check_uri(params) {
+            return None;
+        }
+        Some(UriParts::Tel { number, params })
+    }
+
+    /// The parts, each with its share of `whole`, of which they are slices.
+    pub(crate) fn own(self, whole: &Bytes) -> Uri {
+        let share = |part: &[u8]| if part.is_empty() { Bytes::new() } else { whole.slice_ref(part) };
+        match self {
+            UriParts::Sip { secure, user, password, host, port, params, headers } => Uri::Sip(SipUri {
+                secure,
+                user: user.map(share),
+                password: password.map(share),
+                host: Host::checked(share(host)),
+                port,
+                params: Params::checked(share(params)),
+                headers: headers.map(share),
+            }),
+            UriParts::Tel { number, params } => {
+                Uri::Tel(TelUri { number: share(number), params: Params::checked(share(params)) })
+            }
+            UriParts::Other(text) => Uri::Other(share(text)),
+        }
+    }
 }
 
 /// A `sip:` or `sips:` URI; its parts are kept as written, escapes included.
@@ -128,20 +229,8 @@ impl Uri {
     /// Parses a whole URI without angle brackets.
     pub fn parse(text: impl Into<Bytes>) -> Result<Uri, Defect> {
         let text = text.into();
-        let colon = memchr::memchr(b':', &text).ok_or(Defect::Uri)?;
-        let scheme = &text[..colon];
-        if scheme.eq_ignore_ascii_case(b"sip") {
-            SipUri::parse_rest(&text, colon + 1, false).map(Uri::Sip).ok_or(Defect::Uri)
-        } else if scheme.eq_ignore_ascii_case(b"sips") {
-            SipUri::parse_rest(&text, colon + 1, true).map(Uri::Sip).ok_or(Defect::Uri)
-        } else if scheme.eq_ignore_ascii_case(b"tel") {
-            TelUri::parse_rest(&text, colon + 1).map(Uri::Tel).ok_or(Defect::Uri)
-        } else {
-            let first = scheme.first().is_some_and(u8::is_ascii_alphabetic);
-            let named = scheme.iter().all(|&b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-            let plain = text.iter().all(|&b| b > b' ' && b != 0x7F && !b"<>\"".contains(&b));
-            if first && named && plain && text.len() > colon + 1 { Ok(Uri::Other(text)) } else { Err(Defect::Uri) }
-        }
+        let parts = UriParts::of(&text).ok_or(Defect::Uri)?;
+        Ok(parts.own(&text))
     }
 
     /// The SIP URI, if it is one.
@@ -211,49 +300,11 @@ impl From<SipUri> for Uri {
     }
 }
 
-fn user_byte(b: u8) -> bool {
-    b > b' ' && b != 0x7F && !b"<>\"@".contains(&b)
-}
-
 impl SipUri {
     /// A URI of a user (escaped where needed) at a host.
     pub fn new(user: Option<&str>, host: Host, port: Option<u16>) -> SipUri {
         let user = user.filter(|u| !u.is_empty()).map(|u| escape_user(u).into());
         SipUri { secure: false, user, password: None, host, port, params: Params::default(), headers: None }
-    }
-
-    fn parse_rest(whole: &Bytes, at: usize, secure: bool) -> Option<SipUri> {
-        let mut text = &whole[at..];
-        let (mut user, mut password) = (None, None);
-        if let Some(end) = memchr::memchr(b'@', text) {
-            let info = &text[..end];
-            if info.is_empty() || !info.iter().all(|&b| user_byte(b)) {
-                return None;
-            }
-            let colon = memchr::memchr(b':', info);
-            let name = &info[..colon.unwrap_or(end)];
-            if name.is_empty() {
-                return None;
-            }
-            user = Some(whole.slice_ref(name));
-            password = colon.map(|c| whole.slice(at + c + 1..at + end));
-            text = &text[end + 1..];
-        }
-        let (host, port, used) = take_host_port(whole, text, false)?;
-        let text = &text[used..];
-        let mark = memchr::memchr(b'?', text);
-        let params = Params::of_uri(whole.slice_ref(&text[..mark.unwrap_or(text.len())]))?;
-        let headers = match mark {
-            Some(mark) => {
-                let text = &text[mark + 1..];
-                if text.is_empty() || !text.iter().all(|&b| user_byte(b) || b == b'@') {
-                    return None;
-                }
-                Some(whole.slice_ref(text))
-            }
-            None => None,
-        };
-        Some(SipUri { secure, user, password, host, port, params, headers })
     }
 
     fn write_to(&self, out: &mut impl BufMut) {
@@ -335,19 +386,6 @@ fn same_headers(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
 }
 
 impl TelUri {
-    fn parse_rest(whole: &Bytes, at: usize) -> Option<TelUri> {
-        let text = &whole[at..];
-        let end = memchr::memchr(b';', text).unwrap_or(text.len());
-        let number = &text[..end];
-        let digits = number.strip_prefix(b"+").unwrap_or(number);
-        let legal = |b: &u8| b.is_ascii_hexdigit() || b"*#-.()".contains(b);
-        if !digits.iter().all(legal) || digits.iter().all(|b| b"-.()".contains(b)) {
-            return None;
-        }
-        let params = Params::of_uri(whole.slice_ref(&text[end..]))?;
-        Some(TelUri { number: whole.slice_ref(number), params })
-    }
-
     /// The number without visual separators; a global one keeps its `+`.
     pub fn normalized(&self) -> String {
         self.number.iter().filter(|b| !b"-.()".contains(b)).map(|&b| b.to_ascii_uppercase() as char).collect()

@@ -1,6 +1,6 @@
 //! Via (RFC 3261 section 20.42; rport: RFC 3581).
 
-use super::{Defect, Host, Params, Token, lex, uri::take_host_port};
+use super::{Defect, Host, Params, Token, lex, params::check_header, uri::take_host_port};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{
     fmt,
@@ -37,30 +37,21 @@ impl Via {
         Via::parse_part(value, value).ok_or(Defect::Header(super::HeaderName::Via))
     }
 
-    /// Parses `part`, which is a slice of `whole`. White space may stand round each slash.
+    /// Parses `part`, which is a slice of `whole`.
     pub(crate) fn parse_part(whole: &Bytes, part: &[u8]) -> Option<Via> {
-        let token = |text: &[u8]| text.iter().position(|&b| !lex::is_token_byte(b)).unwrap_or(text.len());
-        let slash = |text: &'_ [u8]| Some(part.len() - lex::trim_start(text).strip_prefix(b"/")?.len());
-        // protocol-name, protocol-version, transport
-        let mut at = 0;
-        for _ in 0..2 {
-            let text = lex::trim_start(&part[at..]);
-            let len = token(text);
-            if len == 0 {
-                return None;
-            }
-            at = slash(&text[len..])?;
-        }
-        let text = lex::trim_start(&part[at..]);
-        let transport = &text[..token(text)];
-        let rest = &text[transport.len()..];
-        let sent_by = lex::trim_start(rest);
-        if sent_by.len() == rest.len() {
-            return None;
-        }
-        let (host, port, used) = take_host_port(whole, sent_by, true)?;
-        let params = Params::of_header(whole.slice_ref(&sent_by[used..]))?;
-        Some(Via { transport: Token::new(whole.slice_ref(transport))?, host, port, params })
+        let Parts { transport, host, port, params } = split(part)?;
+        let params = if params.is_empty() { Bytes::new() } else { whole.slice_ref(params) };
+        Some(Via {
+            transport: Token::new(whole.slice_ref(transport))?,
+            host: Host::checked(whole.slice_ref(host)),
+            port,
+            params: Params::checked(params),
+        })
+    }
+
+    /// Whether `part` is a Via value.
+    pub(crate) fn check(part: &[u8]) -> bool {
+        split(part).is_some()
     }
 
     /// The `branch` parameter.
@@ -92,8 +83,9 @@ impl Via {
     /// where it is asked for (RFC 3261 section 18.2.1, RFC 3581 section 4).
     pub fn stamp_source(&mut self, source: SocketAddr) {
         let asked = self.rport().is_some();
-        if asked || self.host.ip() != Some(source.ip()) {
-            self.params.set("received", &source.ip().to_string());
+        let ip = source.ip().to_canonical();
+        if asked || self.host.ip() != Some(ip) {
+            self.params.set("received", &ip.to_string());
         }
         if asked {
             self.params.set("rport", &source.port().to_string());
@@ -120,6 +112,36 @@ impl Via {
         }
         out.put_slice(self.params.as_bytes());
     }
+}
+
+/// A value's parts as slices of its text.
+struct Parts<'a> {
+    transport: &'a [u8],
+    host: &'a [u8],
+    port: Option<u16>,
+    params: &'a [u8],
+}
+
+/// Takes a value apart. White space may stand round each slash.
+fn split(part: &[u8]) -> Option<Parts<'_>> {
+    let mut text = part;
+    // protocol-name and protocol-version
+    for _ in 0..2 {
+        text = lex::trim_start(text);
+        let len = lex::span(text, lex::is_token_byte);
+        if len == 0 {
+            return None;
+        }
+        text = lex::trim_start(&text[len..]).strip_prefix(b"/")?;
+    }
+    text = lex::trim_start(text);
+    let (transport, rest) = text.split_at(lex::span(text, lex::is_token_byte));
+    let sent_by = lex::trim_start(rest);
+    if transport.is_empty() || sent_by.len() == rest.len() {
+        return None;
+    }
+    let (host, port, used) = take_host_port(sent_by, true)?;
+    Some(Parts { transport, host, port, params: check_header(&sent_by[used..])? })
 }
 
 impl From<&Via> for Bytes {
