@@ -166,12 +166,11 @@ impl Endpoint {
             self.put_dialog(&mut ok, &arrival.request, &contact);
             return self.reply(now, transaction, &ok);
         }
-        if let State::Established(session) = &mut leg.state {
-            if let Negotiation::Glare { sdp, .. } =
+        if let State::Established(session) = &mut leg.state
+            && let Negotiation::Glare { sdp, .. } =
                 std::mem::replace(&mut session.negotiation, Negotiation::Answering { transaction })
-            {
-                session.queued.get_or_insert(sdp);
-            }
+        {
+            session.queued.get_or_insert(sdp);
         }
         self.open_for_user(id, transaction, arrival.request.clone());
         self.leg_event(id, LegEvent::Offer { transaction: TransactionId(transaction), method, sdp });

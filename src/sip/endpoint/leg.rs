@@ -125,6 +125,21 @@ pub(super) enum Negotiation {
     Unconfirmed(RepeatedOk),
 }
 
+impl State {
+    /// The state's name, for tests and traces.
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            State::Incoming(_) => "incoming",
+            State::Answered(_) => "answered",
+            State::Calling(_) => "calling",
+            State::Unacknowledged(_) => "unacknowledged",
+            State::Established(_) => "established",
+            State::Terminating => "terminating",
+        }
+    }
+}
+
 impl Leg {
     pub(super) fn new(dialog: Dialog, contact: Bytes, state: State) -> Self {
         Leg { dialog, contact, state, open: Vec::new(), armed: None }

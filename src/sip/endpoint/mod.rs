@@ -34,6 +34,8 @@ mod wheel;
 mod pair;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 pub use config::{EndpointConfig, EndpointLimits, HostPort};
 pub use counters::{Counters, MethodCounts};

@@ -2,6 +2,8 @@
 //!
 //! Only the endpoint's public interface is used, and time passes only in [`Pair::step`].
 
+#![allow(clippy::disallowed_methods)] // The virtual clock begins at some real moment.
+
 use super::*;
 use crate::clock::UnixMillis;
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};

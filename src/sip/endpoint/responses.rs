@@ -181,17 +181,17 @@ impl Endpoint {
         let flow = dialog.next_hop();
         let bytes = self.send_ack(flow, ack);
         if let Some(transaction) = self.transactions.get_mut(invite)
-            && transaction.acks().len() < MOST_FORKS
+            && transaction.acks.len() < MOST_FORKS
         {
             let ack = SentAck { to_tag: dialog.remote_tag().clone(), flow, bytes };
-            transaction.acks.get_or_insert_default().push(ack);
+            transaction.acks.push(ack);
         }
     }
 
     /// Section 13.2.2.4: the ACK goes out again each time its 2xx does.
     fn repeat_ack(&mut self, invite: u64, response: &Response) -> bool {
         let tag = response.headers.to_tag().unwrap_or_default();
-        let acks = self.transactions.get(invite).map(|transaction| transaction.acks()).unwrap_or_default();
+        let acks = self.transactions.get(invite).map(|transaction| transaction.acks.as_slice()).unwrap_or_default();
         let Some((flow, bytes)) = acks.iter().find(|ack| ack.to_tag == tag).map(|ack| (ack.flow, ack.bytes.clone()))
         else {
             return false;
@@ -203,7 +203,7 @@ impl Endpoint {
 
     /// Another branch of a fork answered, or the call is over for its user: ACK, then BYE.
     fn end_fork(&mut self, now: Instant, invite: u64, mut dialog: Dialog) {
-        let full = self.transactions.get(invite).is_none_or(|transaction| transaction.acks().len() >= MOST_FORKS);
+        let full = self.transactions.get(invite).is_none_or(|transaction| transaction.acks.len() >= MOST_FORKS);
         if full {
             self.counters.dropped += 1;
             return;

@@ -218,11 +218,28 @@ impl Endpoint {
         self.leg_event(id, event);
     }
 
-    /// Section 15.1.2: requests that wait for the user's answer when the session ends are answered 487.
+    /// Section 15.1.2: requests that wait for the user's answer when the session ends are answered 487, and our own
+    /// re-INVITE no longer waits without end.
     fn terminate_all(&mut self, now: Instant, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        for transaction in std::mem::take(&mut leg.open) {
+        let open = std::mem::take(&mut leg.open);
+        let offering = match &leg.state {
+            State::Established(Session { negotiation: Negotiation::Offering { transaction, .. }, .. }) => {
+                Some(*transaction)
+            }
+            State::Established(_)
+            | State::Incoming(_)
+            | State::Answered(_)
+            | State::Calling(_)
+            | State::Unacknowledged(_)
+            | State::Terminating => None,
+        };
+        for transaction in open {
             self.terminate_open(now, id, transaction);
+        }
+        // The answer to our re-INVITE is sent again only as long as the peer has the dialog.
+        if let Some(offering) = offering {
+            self.abandon(now, offering);
         }
     }
 }

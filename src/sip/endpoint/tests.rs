@@ -84,8 +84,9 @@ fn talk(pair: &mut Pair) -> LegId {
 fn assert_empty(pair: &mut Pair) {
     pair.run_out();
     for side in [&pair.a, &pair.b] {
-        assert_eq!(side.endpoint.leg_count(), 0);
-        assert_eq!(side.endpoint.transaction_count(), 0);
+        let left: Vec<_> = side.endpoint.legs.iter().map(|(id, leg)| (id, leg.state.name())).collect();
+        assert_eq!(left, []);
+        assert_eq!(side.endpoint.transactions.describe(), Vec::<String>::new());
         assert_eq!(side.endpoint.tags.len(), 0);
         assert_eq!(side.endpoint.poll_timeout(), None);
     }
@@ -620,7 +621,7 @@ fn every_leg_ends_exactly_once_whatever_happens() {
         let network = Network { loss: (seed % 4) as u32 * 10, duplicate: (seed % 3) as u32 * 10, delay: (1, 300) };
         let mut pair = Pair::new(seed, network);
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut made = vec![Vec::new(), Vec::new()];
+        let mut made = [Vec::new(), Vec::new()];
         let mut over: HashMap<(usize, LegId), usize> = HashMap::new();
         for turn in 0..120 {
             pair.run(ms(rng.random_range(1..800)));

@@ -147,16 +147,25 @@ impl Endpoint {
     /// Sends the CANCEL of an INVITE that has had a provisional response (section 9.1).
     pub(super) fn send_cancel(&mut self, now: Instant, invite: u64, headers: &[Header]) {
         let Some(branch) = self.transactions.branch(invite) else { return };
-        let Some(transaction) = self.transactions.get_mut(invite) else { return };
-        let Machine::InviteClient(machine) = &mut transaction.machine else { return };
+        let Some(transaction) = self.transactions.get(invite) else { return };
+        let Machine::InviteClient(machine) = &transaction.machine else { return };
         let flow = transaction.flow;
         let Some(cancel) = machine.request().map(|request| derive::cancel(request, &lines(headers))) else { return };
-        machine.handle_input(now, invite_client::Input::Cancelled);
-        self.run(now, invite, None);
+        self.abandon(now, invite);
         let machine = NonInviteClient::new(now, self.config.timers, reliability(flow), cancel);
         let machine = Machine::NonInviteClient(machine);
         let id = self.transactions.add_client(machine, branch, true, flow, Owner::Nobody);
         self.run(now, id, None);
+    }
+
+    /// An INVITE of ours no longer matters: it waits for its final answer for 64·T1 at most.
+    pub(super) fn abandon(&mut self, now: Instant, invite: u64) {
+        if let Some(transaction) = self.transactions.get_mut(invite)
+            && let Machine::InviteClient(machine) = &mut transaction.machine
+        {
+            machine.handle_input(now, invite_client::Input::Abandoned);
+            self.run(now, invite, None);
+        }
     }
 
     /// Whether an INVITE of ours has had a provisional response and no final one.

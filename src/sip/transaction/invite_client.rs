@@ -23,9 +23,9 @@ use std::time::Instant;
 /// Where the transaction stands.
 #[derive(Debug)]
 enum State {
-    /// The INVITE was sent and nothing was heard.
-    Calling { request: Bytes, retransmit: Option<Retransmit>, give_up: Instant },
-    /// A provisional response came. `give_up` is set once the INVITE was cancelled.
+    /// The INVITE was sent and nothing was heard. `abandoned` once the INVITE no longer matters.
+    Calling { request: Bytes, retransmit: Option<Retransmit>, give_up: Instant, abandoned: bool },
+    /// A provisional response came. `give_up` is set once the INVITE no longer matters.
     Proceeding { request: Bytes, give_up: Option<Instant> },
     /// A response of 300–699 came and was acknowledged; its copies are acknowledged again.
     Completed { ack: Bytes, until: Instant },
@@ -44,8 +44,8 @@ pub enum Input {
     Success,
     /// A response of 300–699, with the value of its To field, which the ACK repeats.
     Failure { to: Bytes },
-    /// The user sent a CANCEL for the INVITE.
-    Cancelled,
+    /// The user sent a CANCEL for the INVITE, or the dialog that it belongs to has ended.
+    Abandoned,
     /// The INVITE or the ACK could not be sent.
     TransportFailed,
 }
@@ -70,8 +70,8 @@ pub enum Reason {
     A,
     /// There was no response.
     B,
-    /// There was no final response after a CANCEL (section 9.1; it has no letter).
-    Cancel,
+    /// There was no final response to an INVITE that no longer matters (section 9.1; it has no letter).
+    Abandon,
     /// No more copies of the failure response are expected.
     D,
     /// No more copies of a 2xx are expected.
@@ -97,17 +97,18 @@ impl InviteClient {
             Reliability::Reliable => None,
             Reliability::Unreliable => Some(Retransmit::first(now, timers.t1())),
         };
-        let state = State::Calling { request, retransmit, give_up: now + timers.t1x64() };
+        let state = State::Calling { request, retransmit, give_up: now + timers.t1x64(), abandoned: false };
         InviteClient { state, timers, reliability, outbox }
     }
 
     /// Takes one input; drain [`Self::poll_output`] afterwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match &mut self.state {
-            State::Calling { request, .. } => match input {
+            State::Calling { request, abandoned, .. } => match input {
                 // The INVITE arrived, so it is not sent again; the answer may take as long as a person does.
                 Input::Provisional => {
-                    self.state = State::Proceeding { request: std::mem::take(request), give_up: None };
+                    let give_up = abandoned.then_some(now + self.timers.t1x64());
+                    self.state = State::Proceeding { request: std::mem::take(request), give_up };
                     self.outbox.push(Output::Deliver);
                 }
                 Input::Success => self.accept(now),
@@ -115,8 +116,8 @@ impl InviteClient {
                     let ack = derive::ack(request, &to);
                     self.complete(now, ack);
                 }
-                // Section 9.1: no CANCEL before a provisional response.
-                Input::Cancelled => {}
+                // Timer B ends this state in any case.
+                Input::Abandoned => *abandoned = true,
                 Input::TransportFailed => self.fail(),
             },
             State::Proceeding { request, give_up } => match input {
@@ -126,20 +127,22 @@ impl InviteClient {
                     let ack = derive::ack(request, &to);
                     self.complete(now, ack);
                 }
-                // Section 9.1: a peer that never answers a cancelled INVITE is given up after 64·T1.
-                Input::Cancelled => *give_up = Some(now + self.timers.t1x64()),
+                // Section 9.1: a peer that never answers an INVITE that was cancelled is given up after 64·T1.
+                Input::Abandoned => {
+                    give_up.get_or_insert(now + self.timers.t1x64());
+                }
                 Input::TransportFailed => self.fail(),
             },
             State::Completed { ack, .. } => match input {
                 // A copy of the response means that the ACK was lost; the user has seen the response.
                 Input::Failure { .. } => self.outbox.push(Output::Transmit(ack.clone())),
-                Input::Provisional | Input::Success | Input::Cancelled => {}
+                Input::Provisional | Input::Success | Input::Abandoned => {}
                 Input::TransportFailed => self.fail(),
             },
             State::Accepted { .. } => match input {
                 // RFC 6026 section 7.2: each 2xx, of this branch or another, is the user's to acknowledge.
                 Input::Success => self.outbox.push(Output::Deliver),
-                Input::Provisional | Input::Failure { .. } | Input::Cancelled => {}
+                Input::Provisional | Input::Failure { .. } | Input::Abandoned => {}
                 // The dialog finds out by itself that the peer is gone.
                 Input::TransportFailed => {}
             },
@@ -158,7 +161,7 @@ impl InviteClient {
             State::Calling { retransmit, give_up, .. } => {
                 earlier(retransmit.map(|r| (r.at, Reason::A)), (*give_up, Reason::B))
             }
-            State::Proceeding { give_up, .. } => give_up.map(|at| (at, Reason::Cancel)),
+            State::Proceeding { give_up, .. } => give_up.map(|at| (at, Reason::Abandon)),
             State::Completed { until, .. } => Some((*until, Reason::D)),
             State::Accepted { until } => Some((*until, Reason::M)),
             State::Terminated => None,
@@ -173,7 +176,7 @@ impl InviteClient {
         }
         match reason {
             Reason::A => self.retransmit(now),
-            Reason::B | Reason::Cancel => {
+            Reason::B | Reason::Abandon => {
                 self.outbox.push(Output::TimedOut);
                 self.state = State::Terminated;
             }
@@ -330,15 +333,16 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_invite_is_given_up_after_64_t1() {
-        let (mut machine, now) = begin(Reliability::Unreliable);
-        give(&mut machine, now, Input::Cancelled);
-        assert_eq!(machine.poll_timeout().map(|(_, reason)| reason), Some(Reason::A));
-        give(&mut machine, now, Input::Provisional);
-        give(&mut machine, now, Input::Cancelled);
-        assert_eq!(machine.poll_timeout(), Some((now + 64 * T1, Reason::Cancel)));
-        machine.handle_timeout(now + 64 * T1);
-        assert_eq!(drain(&mut machine), [Output::TimedOut]);
+    fn an_abandoned_invite_is_given_up_after_64_t1() {
+        for order in [[Input::Abandoned, Input::Provisional], [Input::Provisional, Input::Abandoned]] {
+            let (mut machine, now) = begin(Reliability::Unreliable);
+            for input in order {
+                give(&mut machine, now, input);
+            }
+            assert_eq!(machine.poll_timeout(), Some((now + 64 * T1, Reason::Abandon)));
+            machine.handle_timeout(now + 64 * T1);
+            assert_eq!(drain(&mut machine), [Output::TimedOut]);
+        }
     }
 
     #[test]
