@@ -1,1 +1,247 @@
-fn main() {}
+//! The commands.
+
+mod sandboxed;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use hotline::{
+    app::setup,
+    config::{self, Configuration},
+    http::{self, Http},
+    ivr::Caller,
+    net::clock,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How long a drain waits for those who still talk.
+const DRAIN: Duration = Duration::from_secs(2 * 3600);
+/// Open files that a busy node needs: two sockets a leg, and connections.
+const OPEN_FILES: u64 = 262_144;
+
+/// 12345 热线:电话与工单。没有配置文件时运行沙箱,只用本机回环地址。
+#[derive(Parser)]
+#[command(name = "hotline", version, about, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Place,
+}
+
+#[derive(Args, Clone)]
+struct Place {
+    /// 配置文件;没有时运行沙箱
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// 沙箱的数据目录
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// 运行(不写子命令时也是它)
+    Serve(Place),
+    /// 在沙箱里演示一件诉求的全过程:真实的 SIP、RTP、HTTP 和短信协议
+    Demo {
+        /// 故意弄坏一步,演示应以 1 退出:sign-in、dial、answer、three-way……
+        #[arg(long, env = "HOTLINE_DEMO_BREAK", hide = true)]
+        r#break: Option<String>,
+    },
+    /// 检查配置引用的一切:配置、话务流程、语音、密钥、端口、数据库;一次列出所有错误
+    Check(Place),
+    /// 话务流程
+    #[command(subcommand)]
+    Flow(FlowCommand),
+}
+
+#[derive(Subcommand)]
+enum FlowCommand {
+    /// 检查流程:到不了的节点、缺少的语音、死路、出不去的循环
+    Check {
+        /// 流程名,例如 12345;不写则检查全部
+        flow: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// 画出流程(Mermaid,或 SVG)
+    Graph {
+        flow: String,
+        #[arg(long)]
+        svg: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// 按键走一遍流程
+    Simulate {
+        #[arg(default_value = "12345")]
+        flow: String,
+        /// 依次按下的键,例如 1,0
+        #[arg(long, default_value = "")]
+        keys: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+        Command::Serve(place) => run(serve(place)),
+        Command::Demo { r#break } => run(sandboxed::demo(r#break)),
+        Command::Check(place) => printed(config::cmd_check(place.config.as_deref(), &place.data)),
+        Command::Flow(FlowCommand::Check { flow, place }) => {
+            printed(config::cmd_flow_check(place.config.as_deref(), &place.data, flow.as_deref()))
+        }
+        Command::Flow(FlowCommand::Graph { flow, svg, place }) => {
+            match config::cmd_flow_graph(place.config.as_deref(), &place.data, &flow, svg) {
+                Ok(drawing) => printed((drawing, true)),
+                Err(report) => printed((report.to_string(), false)),
+            }
+        }
+        Command::Flow(FlowCommand::Simulate { flow, keys, place }) => {
+            let caller = Caller { from: "13900000000".to_owned(), dialled: "12345".to_owned() };
+            let (path, now) = (place.config.as_deref(), clock::now());
+            match config::cmd_flow_simulate(path, &place.data, &flow, &keys, caller, now) {
+                Ok(walk) => printed((walk, true)),
+                Err(report) => printed((report.to_string(), false)),
+            }
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("hotline: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn printed((text, ok): (String, bool)) -> anyhow::Result<ExitCode> {
+    println!("{}", text.trim_end());
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Loads a configuration, or prints every fault.
+fn load(place: &Place) -> anyhow::Result<Configuration> {
+    match config::load(place.config.as_deref(), &place.data) {
+        Ok(configuration) => Ok(configuration),
+        Err(report) => {
+            eprintln!("{report}");
+            bail!("配置有错误,没有启动 (the configuration has faults; nothing was started)")
+        }
+    }
+}
+
+fn start_log(filter: &str, json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { log.json().init() } else { log.init() }
+}
+
+fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+    PrometheusBuilder::new().install_recorder().context("metrics")
+}
+
+/// Raises the limit of open files as far as the system allows.
+fn raise_open_files() {
+    // SAFETY: both calls only read and write the given struct.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return;
+        }
+        limit.rlim_cur = limit.rlim_max.min(OPEN_FILES);
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        limit.rlim_cur
+    };
+    if limit < 16_384 {
+        tracing::warn!(limit, "few files may be open: each call takes four; raise LimitNOFILE");
+    }
+}
+
+/// What runs, until it is ended.
+struct Running {
+    app: Arc<hotline::app::App>,
+    sandbox: Option<sandboxed::Parties>,
+}
+
+/// Opens everything of a configuration, the sandbox's parties included.
+async fn start(configuration: Configuration, metrics: PrometheusHandle) -> anyhow::Result<Running> {
+    let sandbox = configuration.settings.sandbox;
+    let listen = configuration.settings.http.listen.clone();
+    let mut listeners = Vec::new();
+    for address in listen {
+        listeners.push(http::bind(address).await?);
+    }
+    let store = setup::open_store(&configuration.settings).await?;
+    let mut configuration = configuration;
+    let parties = if sandbox {
+        sandboxed::keep_city(&store, &mut configuration.settings).await?;
+        Some(sandboxed::Parties::open(&configuration).await?)
+    } else {
+        None
+    };
+    let app = setup::start(configuration, store).await?;
+    let shared = Arc::new(Http { app: app.clone(), metrics, sandbox });
+    for listener in listeners {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            if let Err(error) = http::serve(listener, shared, std::future::pending()).await {
+                tracing::error!(%error, "the API ended");
+            }
+        });
+    }
+    Ok(Running { app, sandbox: parties })
+}
+
+async fn serve(place: Place) -> anyhow::Result<ExitCode> {
+    let configuration = load(&place)?;
+    let settings = &configuration.settings;
+    start_log(&settings.log.filter, settings.log.json);
+    raise_open_files();
+    for warning in &configuration.warnings {
+        tracing::warn!("{warning}");
+    }
+    let banner = settings.sandbox.then(|| sandboxed::banner(&configuration));
+    let running = start(configuration, start_metrics()?).await?;
+    match banner {
+        Some(banner) => println!("{banner}"),
+        None => tracing::info!("ready"),
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => tracing::warn!("reloading is not supported yet: restart to take new settings up"),
+        }
+    }
+    eprintln!("不再接新电话,等待通话结束;再按一次 Ctrl-C 立即停止。(draining; once more to stop at once)");
+    tokio::select! {
+        () = running.app.drain(DRAIN) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    running.app.stop().await;
+    drop(running.sandbox);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder of a demo's data: made anew, and removed when all was true.
+fn fresh_folder(parent: &Path) -> anyhow::Result<PathBuf> {
+    let folder = parent.join(format!("demo-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}

@@ -86,6 +86,22 @@ pub enum StateName {
     WrapUp,
 }
 
+impl StateName {
+    /// The name in rows and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            StateName::Idle => "idle",
+            StateName::Reserved => "reserved",
+            StateName::Ringing => "ringing",
+            StateName::Talking => "talking",
+            StateName::Holding => "holding",
+            StateName::Consulting => "consulting",
+            StateName::Conferencing => "conferencing",
+            StateName::WrapUp => "wrap_up",
+        }
+    }
+}
+
 /// What an agent is told.
 #[derive(Clone, Debug)]
 pub enum Command {

@@ -23,7 +23,8 @@ use crate::{
     clock::{Now, UnixMillis},
     ids::{AgentNo, CallId, Extension, IdGen, OfferId, QueueName},
 };
-use agent::{Agent, Command, Event, Rejected};
+pub use agent::Rejected;
+use agent::{Agent, Command, Event};
 use config::{AgentRules, Config, ConfigError, LEVELS, MAX_PRIORITY, QueueConfig};
 use message::{AgentTransition, Input, OfferFailure, Output, Overflow, Presence, Reason, Status};
 use queue::{Place, Queue, Waiter, millis};

@@ -25,8 +25,8 @@ pub enum Audience {
     Supervisors,
     /// And this agent.
     Agent(AgentNo),
-    /// The centre, and this unit's people.
-    Unit(UnitCode),
+    /// This unit's people alone: they see their own version.
+    UnitOnly(UnitCode),
 }
 
 /// One event.

@@ -1,7 +1,7 @@
 //! What is going on now: calls, agents and queues as the switch last told, for the API and the live page.
 
 use crate::{
-    acd::{AgentSnapshot, QueueSnapshot},
+    acd::snapshot::{AgentSnapshot, QueueSnapshot},
     call::cdr::CallRecord,
     ids::{AgentNo, CallId, Extension, QueueName, TicketNo},
 };

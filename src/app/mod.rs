@@ -1,3 +1,88 @@
 //! One file a use case: what the rooms below do together.
+//!
+//! [`App`] is what the API holds on to: the store, the present ([`live::Live`]), the event stream, and the way to the
+//! switch. It is made once, in [`setup`].
 
-// pub mod switch;
+pub mod agents;
+pub mod calls;
+pub mod events;
+mod lifecycle;
+pub mod live;
+pub mod outbox;
+pub mod readiness;
+pub mod recordings;
+mod recovery;
+pub mod setup;
+pub mod switch;
+pub mod switch_task;
+pub mod tickets;
+pub mod view;
+
+use crate::{
+    call::Rejected,
+    clock::Now,
+    config::Settings,
+    ids::{AgentNo, Extension, IdGen},
+    media::recorder::Key,
+    net::sms::SmsGateway,
+    sms::template::Templates,
+    store::{Spool, Store, StoreError},
+    ticket::Rules,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+use switch_task::{Overloaded, SwitchHandle};
+
+/// Where an agent usually sits, and what it can do.
+#[derive(Clone, Debug)]
+pub struct AgentSeat {
+    pub extension: Extension,
+    pub skills: Vec<(String, u8)>,
+}
+
+/// The running program.
+pub struct App {
+    pub settings: Arc<Settings>,
+    pub ids: IdGen,
+    pub store: Store,
+    pub spool: Spool,
+    pub live: live::Live,
+    pub events: events::Events,
+    pub switch: SwitchHandle,
+    /// Rung when an SMS was written.
+    pub bell: outbox::Bell,
+    pub agents: HashMap<AgentNo, AgentSeat>,
+    /// Deadlines and calendar.
+    pub rules: Rules,
+    pub templates: Templates,
+    pub recording_key: Key,
+    /// The runtime of everything that may wait.
+    pub runtime: tokio::runtime::Handle,
+    pub started: Now,
+    pub sms: OnceLock<SmsGateway>,
+}
+
+/// Why a use case was not carried out; nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    #[error("{0} is not there")]
+    NotFound(&'static str),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    CallRefused(#[from] Rejected),
+    #[error("{0}")]
+    AgentRefused(String),
+    #[error("{reason}")]
+    TicketRefused { code: &'static str, reason: String },
+    #[error("the version is {current} by now")]
+    VersionMismatch { current: u64 },
+}

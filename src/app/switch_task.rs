@@ -11,7 +11,7 @@ use crate::{
     ids::{CallId, LegId},
     media::engine as media,
     net::{clock, rtp::MediaPool, sip::Sockets},
-    sip::endpoint::{self, DialogSnapshot},
+    sip::{dialog::DialogSnapshot, endpoint},
 };
 use std::{
     future::poll_fn,
@@ -28,6 +28,8 @@ use tokio::sync::{mpsc, oneshot};
 const MAILBOX: usize = 65_536;
 /// How many datagrams are taken before timers and commands have their turn.
 const BATCH: usize = 64;
+/// How many of those who wait are shown of each queue.
+const WAITERS: usize = 50;
 /// How often the figures are told.
 const FIGURES: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,7 @@ const FIGURES: Duration = Duration::from_secs(1);
 pub enum Ask {
     Input(Input),
     Command { call: CallId, command: Command, reply: oneshot::Sender<Result<(), Option<Rejected>>> },
+    Agent { input: acd::Input, reply: oneshot::Sender<Result<(), crate::acd::Rejected>> },
     EndDialogs(Vec<DialogSnapshot>),
     Reconfigure(Arc<super::switch::Config>),
     EndAll,
@@ -79,12 +82,14 @@ impl SwitchHandle {
         answer.await.map_err(|_| Overloaded)
     }
 
-    /// Tells the ACD something.
+    /// Changes an agent.
     ///
     /// # Errors
-    /// [`Overloaded`].
-    pub async fn acd(&self, input: acd::Input) -> Result<(), Overloaded> {
-        self.asks.send(Ask::Input(Input::Acd(input))).await.map_err(|_| Overloaded)
+    /// [`Overloaded`]; inside, why the ACD refused.
+    pub async fn agent(&self, input: acd::Input) -> Result<Result<(), crate::acd::Rejected>, Overloaded> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Agent { input, reply }).await.map_err(|_| Overloaded)?;
+        answer.await.map_err(|_| Overloaded)
     }
 
     /// Asks anything else.
@@ -98,11 +103,13 @@ impl SwitchHandle {
 
 impl MediaPort for MediaPool {
     fn open(&mut self, group: CallId, leg: LegId) -> io::Result<SocketAddr> {
-        MediaPool::open(self, group, leg)
+        MediaPool::open(self, group, leg).map_err(io::Error::other)
     }
 
     fn command(&mut self, group: CallId, command: media::Command) {
-        MediaPool::command(self, group, command);
+        if MediaPool::command(self, group, command).is_err() {
+            metrics::counter!("hotline_media_mailbox_overflow_total").increment(1);
+        }
     }
 
     fn close(&mut self, group: CallId, leg: LegId) {
@@ -239,8 +246,9 @@ impl Shell {
         match ask {
             Ask::Input(input) => self.switch.handle_input(now, input),
             Ask::Command { call, command, reply } => drop(reply.send(self.switch.command(now, call, command))),
+            Ask::Agent { input, reply } => drop(reply.send(self.switch.agent_input(now, input))),
             Ask::EndDialogs(snapshots) => {
-                for snapshot in snapshots {
+                for snapshot in &snapshots {
                     self.switch.end_old_dialog(now, snapshot);
                 }
             }
@@ -260,12 +268,12 @@ impl Shell {
                     }
                 }
                 Output::AgentChanged { agent } => {
-                    if let Some(snapshot) = self.switch.acd().agent(&agent) {
+                    if let Some(snapshot) = self.switch.acd().agent(&agent, clock::now()) {
                         self.app.agent_changed(snapshot);
                     }
                 }
                 Output::QueueChanged { queue } => {
-                    if let Some(snapshot) = self.switch.acd().queue(&queue, clock::now()) {
+                    if let Some(snapshot) = self.switch.acd().queue(&queue, clock::now(), WAITERS) {
                         self.app.queue_changed(snapshot);
                     }
                 }
@@ -277,6 +285,34 @@ impl Shell {
     fn tell_figures(&mut self) {
         metrics::gauge!("hotline_calls_in_progress").set(self.switch.calls() as f64);
         metrics::gauge!("hotline_sip_connections").set(self.sockets.connections.count() as f64);
-        self.switch.endpoint().counters().each(|name, value| metrics::counter!(name).absolute(value));
+        sip_figures(self.switch.endpoint().counters());
     }
+}
+
+fn sip_figures(counters: endpoint::Counters) {
+    let requests = counters.requests;
+    let by_method = [
+        ("INVITE", requests.invite),
+        ("ACK", requests.ack),
+        ("BYE", requests.bye),
+        ("CANCEL", requests.cancel),
+        ("OPTIONS", requests.options),
+        ("REGISTER", requests.register),
+        ("INFO", requests.info),
+        ("UPDATE", requests.update),
+        ("REFER", requests.refer),
+        ("NOTIFY", requests.notify),
+        ("MESSAGE", requests.message),
+        ("other", requests.other),
+    ];
+    for (method, count) in by_method {
+        metrics::counter!("hotline_sip_requests_total", "method" => method).absolute(count);
+    }
+    metrics::counter!("hotline_sip_responses_total").absolute(counters.responses);
+    metrics::counter!("hotline_sip_sent_total").absolute(counters.sent);
+    metrics::counter!("hotline_sip_retransmitted_total").absolute(counters.retransmitted);
+    metrics::counter!("hotline_sip_repeated_total").absolute(counters.repeated);
+    metrics::counter!("hotline_sip_malformed_total").absolute(counters.malformed);
+    metrics::counter!("hotline_sip_dropped_total").absolute(counters.dropped);
+    metrics::counter!("hotline_sip_overloaded_total").absolute(counters.overloaded);
 }

@@ -16,7 +16,7 @@ mod command;
 mod service;
 mod sip_events;
 mod three_way;
-mod topology;
+pub mod topology;
 
 use crate::{
     acd::message as acd,

@@ -1,1 +1,195 @@
-//! The API and the console: one file a noun.
+//! The API and the console: one file a noun. Each route checks who asks, and each object whether they may see it.
+//!
+//! Errors are problem+json ([`problem`]); lists answer `{items, next_cursor}` and take `limit` and `cursor`; times are
+//! RFC 3339 with offset. The OpenAPI document is made from the handlers.
+
+pub mod auth;
+pub mod problem;
+
+mod agents;
+mod calls;
+mod console;
+mod events;
+mod health;
+mod hotlines;
+mod messages;
+mod queues;
+mod recordings;
+mod sessions;
+mod tickets;
+mod units;
+
+use crate::app::App;
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request},
+    http::{HeaderName, HeaderValue, request::Parts},
+    middleware,
+    response::Response,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use problem::Problem;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{io, net::SocketAddr, sync::Arc};
+use tokio::net::TcpListener;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+
+/// The largest request body.
+const MAX_BODY: usize = 1 << 20;
+
+/// What the handlers share.
+pub struct Http {
+    pub app: Arc<App>,
+    pub metrics: PrometheusHandle,
+    /// In the sandbox the page says so.
+    pub sandbox: bool,
+}
+
+/// The API's state.
+pub type Shared = Arc<Http>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "hotline",
+        description = "12345 热线:通话、坐席、工单、短信。时间为 RFC 3339 带时区;出错时返回 problem+json(RFC 9457)。"
+    ),
+    servers((url = "/api/v1"))
+)]
+struct Document;
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct List<T> {
+    pub items: Vec<T>,
+    /// Give it back as `cursor` for the next page; absent on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A whole list in one page.
+    pub fn all(items: Vec<T>) -> Self {
+        List { items, next_cursor: None }
+    }
+}
+
+/// Which page is asked for.
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+pub struct PageQuery {
+    /// 1–500, 50 unless said.
+    pub limit: Option<u32>,
+    pub cursor: Option<String>,
+}
+
+impl PageQuery {
+    /// The store's page.
+    ///
+    /// # Errors
+    /// 400 for a limit outside 1–500.
+    pub fn page(&self) -> Result<crate::store::Page, Problem> {
+        let limit = self.limit.unwrap_or(50);
+        if !(1..=500).contains(&limit) {
+            return Err(Problem::bad_request(format!("limit 必须在 1 到 500 之间,收到的是 {limit}")));
+        }
+        Ok(crate::store::Page { limit, cursor: self.cursor.clone() })
+    }
+}
+
+/// A JSON body whose faults are problems.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Json(value) = Json::<T>::from_request(request, state).await?;
+        Ok(Body(value))
+    }
+}
+
+/// A query string whose faults are problems.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let axum::extract::Query(value) = axum::extract::Query::<T>::from_request_parts(parts, state).await?;
+        Ok(Query(value))
+    }
+}
+
+/// An id in a path.
+///
+/// # Errors
+/// 404: what is no number names nothing.
+pub fn id<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| Problem::not_found(what))
+}
+
+/// Every route.
+pub fn router(http: Shared) -> Router {
+    let (api, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(sessions::routes())
+        .merge(calls::routes())
+        .merge(agents::routes())
+        .merge(queues::routes())
+        .merge(tickets::routes())
+        .merge(messages::routes())
+        .merge(recordings::routes())
+        .merge(units::routes())
+        .merge(hotlines::routes())
+        .merge(events::routes())
+        .split_for_parts();
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(console::routes(document))
+        .merge(health::routes())
+        .fallback(|| async { Problem::not_found("这个地址") })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::map_response(harden))
+        .with_state(http)
+}
+
+/// Headers that every answer carries: nothing is framed, sniffed or loaded from elsewhere.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        (
+            "content-security-policy",
+            "default-src 'self'; img-src 'self' data:; style-src 'self'; frame-ancestors 'none'",
+        ),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Opens the listener.
+///
+/// # Errors
+/// The address cannot be bound; the error names it and says what to do.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = "another program may use it: end that one, or set [http] listen to another port";
+        io::Error::new(error.kind(), format!("TCP {address} (console and API): {error}; {advice}"))
+    })
+}
+
+/// Serves until the future ends.
+///
+/// # Errors
+/// The listener's own.
+pub async fn serve(
+    listener: TcpListener,
+    http: Shared,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router(http).into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(until)
+        .await
+}

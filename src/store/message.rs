@@ -1,8 +1,8 @@
-//! SMS rows: each is at every moment in exactly one of pending, submitted, delivered, failed and uncertain.
+//! SMS rows: what is said to whom, and the delivery machine's state beside it (`sms::delivery`).
 //!
-//! A sender claims due rows for a time; a claim that runs out without a result leaves the row *uncertain*, since the
-//! centre may have taken it. A receipt is matched once, by the id that the centre gave, also when it comes before the
-//! response that names the id.
+//! A row is saved by compare-and-set on the delivery's version, so that what two events make of it is never lost. The
+//! ids that the SMS centre gives to parts lead back to their message. When to try again, what a receipt means and when
+//! a message is given up is the machine's business, not this file's.
 
 use super::{
     Page, Paged, Result, Store, StoreError,
@@ -13,53 +13,12 @@ use super::{
 use crate::{
     clock::UnixMillis,
     ids::{MessageId, TicketNo},
+    sms::{
+        delivery::{Delivery, State},
+        text,
+    },
 };
-use serde::{Deserialize, Serialize};
-use sqlx::{AnyConnection, any::AnyRow};
-use std::time::Duration;
-
-/// Where a message stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageState {
-    /// Not handed over yet.
-    Pending,
-    /// The centre has it.
-    Submitted,
-    /// The receipt says that it arrived.
-    Delivered,
-    /// It will not arrive.
-    Failed,
-    /// Handed over perhaps: the response was lost.
-    Uncertain,
-}
-
-impl MessageState {
-    /// Every state.
-    pub const ALL: [MessageState; 5] = [
-        MessageState::Pending,
-        MessageState::Submitted,
-        MessageState::Delivered,
-        MessageState::Failed,
-        MessageState::Uncertain,
-    ];
-
-    /// The name in rows and in the API.
-    pub const fn name(self) -> &'static str {
-        match self {
-            MessageState::Pending => "pending",
-            MessageState::Submitted => "submitted",
-            MessageState::Delivered => "delivered",
-            MessageState::Failed => "failed",
-            MessageState::Uncertain => "uncertain",
-        }
-    }
-
-    /// The state of this name.
-    pub fn from_name(name: &str) -> Option<MessageState> {
-        MessageState::ALL.into_iter().find(|state| state.name() == name)
-    }
-}
+use sqlx::any::AnyRow;
 
 /// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +29,7 @@ pub struct NewMessage {
     pub ticket_no: Option<TicketNo>,
     /// What for: `acceptance`, `progress`, `result`, `satisfaction`, `manual`, …
     pub purpose: String,
-    /// Where to.
+    /// Where to: a mobile number of 11 digits.
     pub number: String,
     /// What.
     pub text: String,
@@ -89,20 +48,8 @@ pub struct MessageRow {
     pub number: String,
     /// What.
     pub text: String,
-    /// Where it stands.
-    pub state: MessageState,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// When it is tried next.
-    pub next_try_at: UnixMillis,
-    /// When it was created.
-    pub created_at: UnixMillis,
-    /// When the centre took it.
-    pub submitted_at: Option<UnixMillis>,
-    /// When its fate was known.
-    pub done_at: Option<UnixMillis>,
-    /// The last error.
-    pub error: Option<String>,
+    /// Where it stands, and what is due.
+    pub delivery: Delivery,
 }
 
 /// Which messages are listed; all that is set must fit.
@@ -111,14 +58,16 @@ pub struct MessageFilter {
     /// The ticket.
     pub ticket_no: Option<TicketNo>,
     /// Where it stands.
-    pub state: Option<MessageState>,
+    pub state: Option<State>,
 }
 
 /// Inserts a message; a repeated `once` inserts nothing.
 pub(super) async fn insert(tx: &mut Tx, id: u64, new: &NewMessage, day: String, now: UnixMillis) -> Result<bool> {
+    let delivery = Delivery::new(text::part_count(&new.text), now);
     let done = sqlx::query(
-        "INSERT INTO message (id, once_key, ticket_no, purpose, number, text, state, attempts, next_try_at, parts, created_at, day) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, 0, $8, $9) ON CONFLICT (once_key) DO NOTHING",
+        "INSERT INTO message (id, once_key, ticket_no, purpose, number, text, state, attempts, next_try_at, version, \
+         created_at, day, body) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, $11, $12) \
+         ON CONFLICT (once_key) DO NOTHING",
     )
     .bind(id as i64)
     .bind(new.once.as_deref())
@@ -126,60 +75,30 @@ pub(super) async fn insert(tx: &mut Tx, id: u64, new: &NewMessage, day: String, 
     .bind(new.purpose.as_str())
     .bind(new.number.as_str())
     .bind(new.text.as_str())
-    .bind(now.0)
+    .bind(delivery.state.as_str())
+    .bind(delivery.next_try.map(|at| at.0))
+    .bind(delivery.version as i64)
     .bind(now.0)
     .bind(day)
+    .bind(body(&delivery)?)
     .execute(&mut tx.conn)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
+fn body(delivery: &Delivery) -> Result<String> {
+    serde_json::to_string(delivery).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
 fn read(row: &AnyRow) -> Result<MessageRow> {
-    let state = row.text("state")?;
     Ok(MessageRow {
         id: MessageId(row.id("id")?),
         ticket_no: row.text_opt("ticket_no")?.map(TicketNo::from),
         purpose: row.text("purpose")?,
         number: row.text("number")?,
         text: row.text("text")?,
-        state: MessageState::from_name(&state).ok_or_else(|| StoreError::Corrupt(format!("message state {state}")))?,
-        attempts: row.int("attempts")? as u32,
-        next_try_at: row.millis("next_try_at")?,
-        created_at: row.millis("created_at")?,
-        submitted_at: row.millis_opt("submitted_at")?,
-        done_at: row.millis_opt("done_at")?,
-        error: row.text_opt("error")?,
+        delivery: row.json("body")?,
     })
-}
-
-/// Sets the state that follows from the parts' receipts: one failed part fails the whole, all delivered deliver it.
-async fn settle(conn: &mut AnyConnection, message: i64, at: UnixMillis) -> Result<()> {
-    let row = sqlx::query(
-        "SELECT m.parts AS parts, \
-         CAST(COALESCE(sum(CASE WHEN p.outcome = 'delivered' THEN 1 ELSE 0 END), 0) AS BIGINT) AS delivered, \
-         CAST(COALESCE(sum(CASE WHEN p.outcome = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT) AS failed \
-         FROM message m LEFT JOIN message_part p ON p.message_id = m.id WHERE m.id = $1 GROUP BY m.parts",
-    )
-    .bind(message)
-    .fetch_one(&mut *conn)
-    .await?;
-    let (parts, delivered, failed) = (row.int("parts")?, row.int("delivered")?, row.int("failed")?);
-    let state = if failed > 0 {
-        MessageState::Failed
-    } else if parts > 0 && delivered >= parts {
-        MessageState::Delivered
-    } else {
-        return Ok(());
-    };
-    sqlx::query(
-        "UPDATE message SET state = $1, done_at = $2 WHERE id = $3 AND state IN ('submitted', 'uncertain', 'pending')",
-    )
-    .bind(state.name())
-    .bind(at.0)
-    .bind(message)
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 impl Store {
@@ -202,13 +121,10 @@ impl Store {
     }
 
     /// The message of this id.
-    pub async fn message_get(&self, id: MessageId) -> Result<MessageRow> {
-        let row = sqlx::query("SELECT * FROM message WHERE id = $1")
-            .bind(id.0 as i64)
-            .fetch_optional(self.reader())
-            .await?
-            .ok_or(StoreError::NotFound("message"))?;
-        read(&row)
+    pub async fn message_get(&self, id: MessageId) -> Result<Option<MessageRow>> {
+        let row =
+            sqlx::query("SELECT * FROM message WHERE id = $1").bind(id.0 as i64).fetch_optional(self.reader()).await?;
+        row.as_ref().map(read).transpose()
     }
 
     /// Messages that fit the filter, the latest first.
@@ -218,192 +134,72 @@ impl Store {
         let first = "(created_at < $1 OR (created_at = $1 AND id < $2))";
         let mut list = List::new(first, vec![Bind::Int(at), Bind::Int(id)]);
         list.text("ticket_no", filter.ticket_no.as_ref().map(|no| no.as_str().to_owned()));
-        list.text("state", filter.state.map(|state| state.name().to_owned()));
+        list.text("state", filter.state.map(|state| state.as_str().to_owned()));
         let sql = list.sql("SELECT * FROM message", "created_at DESC, id DESC", rows + 1);
         let found = list.query(&sql).fetch_all(self.reader()).await?;
         let items = found.iter().map(read).collect::<Result<Vec<_>>>()?;
-        Ok(Paged::cut(items, rows, |message| (message.created_at.0, message.id.0 as i64)))
+        Ok(Paged::cut(items, rows, |message| (message.delivery.created_at.0, message.id.0 as i64)))
     }
 
-    /// How many messages are in each state; every state is named.
-    pub async fn message_counts(&self) -> Result<Vec<(MessageState, i64)>> {
-        let rows =
-            sqlx::query("SELECT state, count(*) AS n FROM message GROUP BY state").fetch_all(self.reader()).await?;
-        let mut counts: Vec<_> = MessageState::ALL.into_iter().map(|state| (state, 0)).collect();
-        for row in rows {
-            let state = row.text("state")?;
-            if let Some(count) = counts.iter_mut().find(|(known, _)| known.name() == state) {
-                count.1 = row.int("n")?;
-            }
-        }
-        Ok(counts)
+    /// How many messages stand where.
+    pub async fn message_counts(&self) -> Result<Vec<(String, i64)>> {
+        let rows = sqlx::query("SELECT state, count(*) AS n FROM message GROUP BY state ORDER BY state")
+            .fetch_all(self.reader())
+            .await?;
+        rows.iter().map(|row| Ok((row.text("state")?, row.int("n")?))).collect()
     }
 
-    /// Claims pending messages whose time has come, the oldest first, for `hold`; each claim counts as an attempt.
-    pub async fn message_claim(&self, limit: u32, hold: Duration, now: UnixMillis) -> Result<Vec<MessageRow>> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                // The outer conditions are repeated so that of two nodes only one gets a row.
-                let rows = sqlx::query(
-                    "UPDATE message SET claimed_until = $1, attempts = attempts + 1 WHERE id IN (SELECT id FROM message \
-                     WHERE state = 'pending' AND next_try_at <= $2 AND claimed_until IS NULL \
-                     ORDER BY next_try_at, id LIMIT $3) AND state = 'pending' AND claimed_until IS NULL RETURNING *",
-                )
-                .bind(now.plus(hold).0)
-                .bind(now.0)
-                .bind(i64::from(limit))
-                .fetch_all(&mut tx.conn)
+    /// Messages that something is to be done about at `now`, the most overdue first.
+    pub async fn message_due(&self, now: UnixMillis, limit: i64) -> Result<Vec<MessageRow>> {
+        let rows = sqlx::query("SELECT * FROM message WHERE next_try_at <= $1 ORDER BY next_try_at, id LIMIT $2")
+            .bind(now.0)
+            .bind(limit)
+            .fetch_all(self.reader())
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The message that one of its parts has this id at the SMS centre.
+    pub async fn message_by_smsc_id(&self, smsc_id: &str) -> Result<Option<MessageRow>> {
+        let row =
+            sqlx::query("SELECT m.* FROM message m JOIN message_part p ON p.message_id = m.id WHERE p.smsc_id = $1")
+                .bind(smsc_id)
+                .fetch_optional(self.reader())
                 .await?;
-                rows.iter().map(read).collect()
-            })
-        })
-        .await
+        row.as_ref().map(read).transpose()
     }
 
-    /// The centre took a message under these ids, one for each part.
-    pub async fn message_submitted(&self, id: MessageId, smsc_ids: Vec<String>, now: UnixMillis) -> Result<()> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                let id = id.0 as i64;
-                sqlx::query(
-                    "UPDATE message SET state = 'submitted', submitted_at = $1, claimed_until = NULL, parts = $2, error = NULL \
-                     WHERE id = $3 AND state IN ('pending', 'uncertain')",
-                )
-                .bind(now.0)
-                .bind(smsc_ids.len() as i64)
-                .bind(id)
-                .execute(&mut tx.conn)
-                .await?;
-                for smsc_id in smsc_ids {
-                    let early = sqlx::query("DELETE FROM message_receipt_early WHERE smsc_id = $1 RETURNING outcome")
-                        .bind(smsc_id.as_str())
-                        .fetch_optional(&mut tx.conn)
-                        .await?;
-                    let outcome = early.map(|row| row.text("outcome")).transpose()?;
-                    sqlx::query(
-                        "INSERT INTO message_part (smsc_id, message_id, outcome, receipt_at) VALUES ($1, $2, $3, $4) \
-                         ON CONFLICT (smsc_id) DO NOTHING",
-                    )
-                    .bind(smsc_id)
-                    .bind(id)
-                    .bind(outcome.clone())
-                    .bind(outcome.map(|_| now.0))
-                    .execute(&mut tx.conn)
-                    .await?;
-                }
-                settle(&mut tx.conn, id, now).await
-            })
-        })
-        .await
-    }
-
-    /// An attempt failed: again at `next_try`, or never where that is none (dead letter).
-    pub async fn message_failed(
-        &self,
-        id: MessageId,
-        error: String,
-        next_try: Option<UnixMillis>,
-        now: UnixMillis,
-    ) -> Result<()> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE message SET state = $1, next_try_at = $2, done_at = $3, claimed_until = NULL, error = $4 \
-                     WHERE id = $5 AND state IN ('pending', 'uncertain')",
-                )
-                .bind(if next_try.is_some() { "pending" } else { "failed" })
-                .bind(next_try.unwrap_or(now).0)
-                .bind(if next_try.is_some() { None } else { Some(now.0) })
-                .bind(error)
-                .bind(id.0 as i64)
-                .execute(&mut tx.conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// The response to a submit was lost.
-    pub async fn message_uncertain(&self, id: MessageId, error: String) -> Result<()> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE message SET state = 'uncertain', claimed_until = NULL, error = $1 \
-                     WHERE id = $2 AND state = 'pending'",
-                )
-                .bind(error)
-                .bind(id.0 as i64)
-                .execute(&mut tx.conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// Claims that ran out (a sender died with them) become uncertain; gives how many.
-    pub async fn message_expire_claims(&self, now: UnixMillis) -> Result<u64> {
+    /// Saves what became of a message whose version was `seen`; false when it was changed meanwhile.
+    pub async fn message_save(&self, id: MessageId, seen: u64, delivery: &Delivery) -> Result<bool> {
+        let delivery = delivery.clone();
         self.write(move |tx| {
             Box::pin(async move {
                 let done = sqlx::query(
-                    "UPDATE message SET state = 'uncertain', claimed_until = NULL, error = 'the sender stopped' \
-                     WHERE state = 'pending' AND claimed_until < $1",
+                    "UPDATE message SET state = $1, attempts = $2, next_try_at = $3, version = $4, body = $5 \
+                     WHERE id = $6 AND version = $7",
                 )
-                .bind(now.0)
+                .bind(delivery.state.as_str())
+                .bind(i64::from(delivery.attempts))
+                .bind(delivery.next_try.map(|at| at.0))
+                .bind(delivery.version as i64)
+                .bind(body(&delivery)?)
+                .bind(id.0 as i64)
+                .bind(seen as i64)
                 .execute(&mut tx.conn)
                 .await?;
-                Ok(done.rows_affected())
-            })
-        })
-        .await
-    }
-
-    /// A receipt for one part; gives whether it was the first for that id. One that comes before its submit response
-    /// is kept for it.
-    pub async fn message_receipt(
-        &self,
-        smsc_id: String,
-        delivered: bool,
-        error: Option<String>,
-        now: UnixMillis,
-    ) -> Result<bool> {
-        let outcome = if delivered { "delivered" } else { "failed" };
-        self.write(move |tx| {
-            Box::pin(async move {
-                let matched = sqlx::query(
-                    "UPDATE message_part SET outcome = $1, receipt_at = $2 WHERE smsc_id = $3 AND outcome IS NULL \
-                     RETURNING message_id",
-                )
-                .bind(outcome)
-                .bind(now.0)
-                .bind(smsc_id.as_str())
-                .fetch_optional(&mut tx.conn)
-                .await?;
-                if let Some(row) = matched {
-                    let message = row.int("message_id")?;
-                    if error.is_some() {
-                        sqlx::query("UPDATE message SET error = $1 WHERE id = $2")
-                            .bind(error)
-                            .bind(message)
-                            .execute(&mut tx.conn)
-                            .await?;
-                    }
-                    settle(&mut tx.conn, message, now).await?;
-                    return Ok(true);
+                if done.rows_affected() == 0 {
+                    return Ok(false);
                 }
-                let early = sqlx::query(
-                    "INSERT INTO message_receipt_early (smsc_id, outcome, error, at) SELECT $1, $2, $3, $4 \
-                     WHERE NOT EXISTS (SELECT 1 FROM message_part WHERE smsc_id = $5) ON CONFLICT (smsc_id) DO NOTHING",
-                )
-                .bind(smsc_id.as_str())
-                .bind(outcome)
-                .bind(error)
-                .bind(now.0)
-                .bind(smsc_id.as_str())
-                .execute(&mut tx.conn)
-                .await?;
-                Ok(early.rows_affected() == 1)
+                for smsc_id in delivery.smsc_ids() {
+                    sqlx::query(
+                        "INSERT INTO message_part (smsc_id, message_id) VALUES ($1, $2) ON CONFLICT (smsc_id) DO NOTHING",
+                    )
+                    .bind(smsc_id.to_owned())
+                    .bind(id.0 as i64)
+                    .execute(&mut tx.conn)
+                    .await?;
+                }
+                Ok(true)
             })
         })
         .await

@@ -34,6 +34,20 @@ pub use error::StoreError;
 pub use page::{Page, Paged};
 pub use schema::SCHEMA_VERSION;
 
+pub use self::{
+    agent_log::AgentLogRow,
+    call::{CallFilter, CallRow},
+    callback::NewCallback,
+    hotline::HotlineRow,
+    ingest::{AcceptedCall, FinishedCall, PromisedTicket},
+    message::{MessageFilter, MessageRow, NewMessage},
+    recording::RecordingRow,
+    spool::{Recovered, Spool, SpooledWaiter},
+    ticket::{Applying, TicketFilter},
+    unit::UnitRow,
+    user::{UserRow, hash_password, hash_password_quickly, sip_ha1s},
+};
+
 use crate::{
     clock::UnixMillis,
     ids::{IdGen, TicketNo},

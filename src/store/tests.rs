@@ -8,14 +8,14 @@ use super::{
     event::NewEvent,
     idempotency::Idempotent,
     ingest::{AcceptedCall, FinishedCall, Ingest},
-    message::{MessageFilter, MessageState, NewMessage},
+    message::{MessageFilter, NewMessage},
     spool::{Spool, SpooledWaiter},
     ticket::{Applying, TicketFilter},
     user::UserRow,
     *,
 };
 use crate::{
-    ids::{CallId, LegId, MessageId, UserName},
+    ids::{CallId, LegId, UserName},
     ticket::{Actor, Channel, Citizen, Class, Command, ContactKind, Origin, Role, Rules, State},
 };
 use serde_json::{Value, json};
@@ -314,46 +314,37 @@ fn numbers_never_repeat() {
 }
 
 #[test]
-fn a_message_is_always_in_one_state() {
+fn a_message_is_saved_by_compare_and_set() {
+    use crate::sms::delivery::{Command, Outcome, Policy, State};
     on_each(|store, t| async move {
-        let before = store.message_counts().await.unwrap();
         let new = |once: &str| NewMessage {
             once: Some(format!("{once}-{}", t.0)),
-            ticket_no: Some("261122010000017".into()),
+            ticket_no: Some(format!("no-{}", t.0).into()),
             purpose: "acceptance".into(),
             number: "13800000001".into(),
             text: "已受理".into(),
         };
         let a = store.message_create(new("a"), t).await.unwrap();
         assert_eq!(store.message_create(new("a"), t).await.unwrap(), a, "a repeated wish is one message");
-        let b = store.message_create(new("b"), t).await.unwrap();
-        let c = store.message_create(new("c"), t).await.unwrap();
-        let claimed = store.message_claim(100, MINUTE, t).await.unwrap();
-        assert!([a.id, b.id, c.id].iter().all(|id| claimed.iter().any(|m| m.id == *id && m.attempts == 1)));
-        assert!(store.message_claim(100, MINUTE, t).await.unwrap().is_empty(), "claimed once");
-        let smsc = |name: &str| format!("{name}-{}", t.0);
-        // Two parts: delivered when both are.
-        store.message_submitted(a.id, vec![smsc("1"), smsc("2")], t).await.unwrap();
-        assert!(store.message_receipt(smsc("1"), true, None, t).await.unwrap());
-        assert!(!store.message_receipt(smsc("1"), false, None, t).await.unwrap(), "a receipt counts once");
-        assert_eq!(store.message_get(a.id).await.unwrap().state, MessageState::Submitted);
-        assert!(store.message_receipt(smsc("2"), true, None, t).await.unwrap());
-        assert_eq!(store.message_get(a.id).await.unwrap().state, MessageState::Delivered);
-        // The receipt is faster than the response.
-        assert!(store.message_receipt(smsc("3"), true, None, t).await.unwrap());
-        store.message_submitted(b.id, vec![smsc("3")], t).await.unwrap();
-        assert_eq!(store.message_get(b.id).await.unwrap().state, MessageState::Delivered);
-        // Tried again, then its sender dies.
-        store.message_failed(c.id, "throttled".into(), Some(t.plus(MINUTE)), t).await.unwrap();
-        assert!(store.message_claim(100, MINUTE, t).await.unwrap().is_empty(), "not yet");
-        assert_eq!(store.message_claim(100, MINUTE, t.plus(MINUTE)).await.unwrap()[0].attempts, 2);
-        assert!(store.message_expire_claims(t.plus(3 * MINUTE)).await.unwrap() >= 1);
-        assert_eq!(store.message_get(c.id).await.unwrap().state, MessageState::Uncertain);
-        let filter = MessageFilter { state: Some(MessageState::Uncertain), ..Default::default() };
-        assert!(store.message_list(&filter, &Page::default()).await.unwrap().items.iter().any(|m| m.id == c.id));
-        let sum = |counts: &[(MessageState, i64)]| counts.iter().map(|(_, n)| n).sum::<i64>();
-        assert_eq!(sum(&store.message_counts().await.unwrap()), sum(&before) + 3);
-        assert!(store.message_get(MessageId(1)).await.is_err());
+        let due = store.message_due(t, 100).await.unwrap();
+        assert!(due.iter().any(|row| row.id == a.id), "a new message is due at once");
+
+        let policy = Policy::default();
+        let (tried, _) = a.delivery.apply(Command::Try, &policy, t).unwrap();
+        assert!(store.message_save(a.id, a.delivery.version, &tried).await.unwrap());
+        assert!(!store.message_save(a.id, a.delivery.version, &tried).await.unwrap(), "saved once from one version");
+        assert!(!store.message_due(t, 100).await.unwrap().iter().any(|row| row.id == a.id), "a try is on its way");
+
+        let smsc_id = format!("smsc-{}", t.0);
+        let outcome = Outcome::Accepted { smsc_id: smsc_id.clone() };
+        let (submitted, _) = tried.apply(Command::Outcome { part: 0, outcome }, &policy, t).unwrap();
+        assert!(store.message_save(a.id, tried.version, &submitted).await.unwrap());
+        let found = store.message_by_smsc_id(&smsc_id).await.unwrap().unwrap();
+        assert_eq!((found.id, found.delivery.state), (a.id, State::Submitted));
+        assert_eq!(store.message_get(a.id).await.unwrap().unwrap().delivery, submitted);
+
+        let filter = MessageFilter { ticket_no: a.ticket_no.clone(), state: Some(State::Submitted) };
+        assert_eq!(store.message_list(&filter, &Page::default()).await.unwrap().items.len(), 1);
     });
 }
 

@@ -346,9 +346,11 @@ impl Store {
             if applying.if_version.is_some_and(|seen| seen != before.ticket.version) {
                 return Err(StoreError::Conflict("the ticket"));
             }
-            let next_id = || self.new_id();
-            let context = Context { by: applying.by, rules: applying.rules, next_id: &next_id };
-            let (case, happened) = before.apply(command, &context, now)?;
+            let (case, happened) = {
+                let next_id = || self.new_id();
+                let context = Context { by: applying.by, rules: applying.rules, next_id: &next_id };
+                before.apply(command, &context, now)?
+            };
             let messages = (applying.messages)(&case, &happened);
             let saved = self.save_case(before.ticket, case.clone(), happened.clone(), messages, now).await;
             match saved {

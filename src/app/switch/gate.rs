@@ -1,107 +1,53 @@
 //! The gate: who may speak where, and where a dialled number leads. An unknown source makes no call; agents prove
 //! who they are; From is believed from trunks only (TRUST "Who must not get where").
 
-use super::{Config, MediaPort, Output, Switch};
+use super::{MediaPort, Switch};
 use crate::{
     call::{
         Call,
         message::{DialTarget, NewCall, Route},
     },
     clock::Now,
-    ids::{CallId, Extension, LegId, QueueName, RecordingId},
+    config::{self, Auth, ProfileKind},
+    ids::{CallId, LegId, QueueName, RecordingId},
     ivr::Flow as IvrFlow,
     sip::{
-        auth::Verdict,
+        auth::{Authorization, Verdict},
         endpoint::Flow,
-        message::{HeaderName, Request, Uri},
+        message::{Header, HeaderName, Request, Uri},
     },
 };
 use bytes::Bytes;
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-/// What a SIP profile is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProfileKind {
-    /// Carriers: believed by address, no registration.
-    Trunk,
-    /// Agents' telephones: registered and authenticated.
-    Agents,
-}
-
-/// A block of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    pub address: IpAddr,
-    pub prefix: u8,
-}
-
-impl Network {
-    /// Whether an address lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
-                net.to_bits() & mask == ip.to_bits() & mask
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
-                net.to_bits() & mask == ip.to_bits() & mask
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
-    }
-}
-
-/// Where we listen, who may speak, what is offered.
+/// A SIP profile in force: where we listen, who may speak, where its numbers lead.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    pub name: String,
-    pub kind: ProfileKind,
-    pub listen: Vec<SocketAddr>,
-    pub networks: Vec<Network>,
-    pub numbers: Vec<NumberRoute>,
-    /// The address that callees see; of the first listener where none is set.
+    pub settings: config::Profile,
+    /// Where each of the settings' numbers leads, in their order.
+    pub routes: Vec<RouteTo>,
+    /// The address that callees see.
     pub contact: SocketAddr,
 }
 
 impl Profile {
     /// Whether a packet that came to `local` came to this profile.
     pub fn listens_on(&self, local: SocketAddr) -> bool {
-        self.listen.contains(&local)
+        self.settings.listen.iter().any(|listener| listener.address == local)
     }
-}
 
-/// Which dialled numbers a route is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
-    Number(String),
-    /// From the first to the last, both included, of the same length.
-    Range(u64, u64),
-}
-
-impl Pattern {
-    /// The number, if it is one of these.
-    pub fn matches(&self, dialled: &str) -> bool {
-        match self {
-            Pattern::Number(number) => number == dialled,
-            Pattern::Range(first, last) => {
-                dialled.len() == first.to_string().len()
-                    && dialled.parse::<u64>().is_ok_and(|number| (*first..=*last).contains(&number))
-            }
-        }
+    /// Carriers, or telephones of ours.
+    pub fn kind(&self) -> ProfileKind {
+        self.settings.kind
     }
-}
 
-/// Where a dialled number leads.
-#[derive(Clone, Debug)]
-pub struct NumberRoute {
-    pub pattern: Pattern,
-    pub to: RouteTo,
-    pub ticket: bool,
-    pub cdr: bool,
+    fn route(&self, dialled: &str) -> Option<(Route, bool, bool)> {
+        let numbers = self.settings.numbers.iter().zip(&self.routes);
+        numbers
+            .filter(|(number, _)| number.patterns.iter().any(|pattern| pattern.matches(dialled)))
+            .map(|(number, to)| (to.route(dialled), number.ticket, number.cdr))
+            .next()
+    }
 }
 
 /// Where to.
@@ -109,18 +55,19 @@ pub struct NumberRoute {
 pub enum RouteTo {
     Flow(Arc<IvrFlow>),
     Queue(QueueName),
-    Bridge { uri: String, recorded: bool },
+    Bridge {
+        uri: String,
+        recorded: bool,
+    },
     /// The conference room of the dialled number.
     Room,
     PlayLoop(String),
     Hold,
-    /// The seat whose extension was dialled.
-    Extension,
 }
 
-impl NumberRoute {
+impl RouteTo {
     fn route(&self, dialled: &str) -> Route {
-        match &self.to {
+        match self {
             RouteTo::Flow(flow) => Route::Flow(flow.clone()),
             RouteTo::Queue(queue) => Route::Queue(queue.clone()),
             RouteTo::Bridge { uri, recorded } => {
@@ -129,23 +76,13 @@ impl NumberRoute {
             RouteTo::Room => Route::Room(dialled.parse().unwrap_or_default()),
             RouteTo::PlayLoop(clip) => Route::PlayLoop(clip.clone()),
             RouteTo::Hold => Route::Hold,
-            RouteTo::Extension => {
-                Route::Dial { target: DialTarget::Extension(Extension::from(dialled)), recorded: true }
-            }
         }
     }
 }
 
 /// A Reason header with a Q.850 cause (RFC 3326).
-pub(super) fn reason(cause: u8) -> Vec<(HeaderName, Bytes)> {
-    vec![(HeaderName::Reason, Bytes::from(format!("Q.850;cause={cause}")))]
-}
-
-impl Config {
-    /// Finds where a number dialled at a profile leads.
-    fn route(&self, profile: &Profile, dialled: &str) -> Option<NumberRoute> {
-        profile.numbers.iter().find(|route| route.pattern.matches(dialled)).cloned()
-    }
+pub(super) fn reason(cause: u8) -> Vec<Header> {
+    vec![Header { name: HeaderName::Reason, value: Bytes::from(format!("Q.850;cause={cause}")) }]
 }
 
 impl<M: MediaPort> Switch<M> {
@@ -153,41 +90,42 @@ impl<M: MediaPort> Switch<M> {
     pub(super) fn invited(&mut self, now: Now, leg: LegId, flow: Flow, request: &Request) {
         let config = self.config.clone();
         let Some(profile) = self.profile_of(flow.local).cloned() else {
-            return self.endpoint.reject(now, leg, 403, &reason(21));
+            return self.refuse(now, leg, 403, &reason(21));
         };
-        if !Self::allowed(&profile, flow.remote.ip()) {
-            return self.endpoint.reject(now, leg, 403, &reason(21));
+        if !self.allowed(&profile, flow.remote.ip()) {
+            return self.refuse(now, leg, 403, &reason(21));
         }
-        let user = match profile.kind {
-            ProfileKind::Trunk => None,
-            ProfileKind::Agents => match self.authenticated(now, flow, request) {
+        let user = match profile.settings.auth {
+            Auth::None => None,
+            Auth::Digest => match self.authenticated(now, flow, request) {
                 Ok(user) => Some(user),
-                Err(challenges) => return self.endpoint.reject(now, leg, 401, &challenges),
+                Err(challenges) => return self.refuse(now, leg, 401, &challenges),
             },
         };
         if self.draining {
             let mut headers = reason(41);
-            headers.push((HeaderName::RetryAfter, Bytes::from_static(b"10")));
-            return self.endpoint.reject(now, leg, 503, &headers);
+            headers.push(Header { name: HeaderName::RetryAfter, value: Bytes::from_static(b"10") });
+            return self.refuse(now, leg, 503, &headers);
         }
         let dialled = dialled_number(&request.uri);
-        let Some(route) = config.route(&profile, &dialled) else {
-            return self.endpoint.reject(now, leg, 404, &reason(1));
+        let Some((route, ticket, cdr)) = profile.route(&dialled) else {
+            return self.refuse(now, leg, 404, &reason(1));
         };
         let from = user.unwrap_or_else(|| caller_number(request));
-        let sip_call_id = request.headers.call_id().map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
+        let sip_call_id =
+            request.headers.call_id().map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
         let id = CallId(self.ids.next());
         let new = NewCall {
             call: id,
             leg,
             sip_call_id,
             from,
-            route: route.route(&dialled),
+            route,
             dialled,
             recording: RecordingId(self.ids.next()),
             offer: (!request.body.is_empty()).then(|| request.body.clone()),
-            ticket: route.ticket,
-            cdr: route.cdr,
+            ticket,
+            cdr,
         };
         self.legs.insert(leg, id);
         self.calls.insert(id, Call::new(now, config.call.clone(), self.ids.clone(), new));
@@ -195,23 +133,18 @@ impl<M: MediaPort> Switch<M> {
     }
 
     /// The user who proved to be who it says, else the challenges to answer with.
-    pub(super) fn authenticated(
-        &mut self,
-        now: Now,
-        flow: Flow,
-        request: &Request,
-    ) -> Result<String, Vec<(HeaderName, Bytes)>> {
+    pub(super) fn authenticated(&mut self, now: Now, flow: Flow, request: &Request) -> Result<String, Vec<Header>> {
         let source = flow.remote.ip();
-        let claimed = request.headers.from().ok().and_then(|from| from.uri.user_text());
-        let authorization = request.headers.authorization(&self.config.realm);
-        let secrets = authorization.as_ref().and_then(|given| self.config.credentials.get(given.username()));
+        let claimed = request.headers.from().ok().and_then(|from| from.uri.user().map(Cow::into_owned));
+        let authorization = Authorization::find(&request.headers, &HeaderName::Authorization, &self.config.realm);
+        let secrets = authorization.as_ref().and_then(|given| self.config.credentials.get(&given.username));
         let verdict = match &authorization {
-            Some(given) => self.auth.verify(now, source, request.method.as_str(), given, secrets),
+            Some(given) => self.auth.verify(now, source, &request.method, &request.uri, given, secrets),
             None => Verdict::Missing,
         };
         let stale = match (verdict, authorization) {
-            (Verdict::Ok, Some(given)) if claimed.as_deref() == Some(given.username()) => {
-                return Ok(given.username().to_owned());
+            (Verdict::Ok, Some(given)) if claimed.as_deref() == Some(given.username.as_str()) => {
+                return Ok(given.username);
             }
             (verdict, _) => verdict == Verdict::Stale,
         };
@@ -219,25 +152,31 @@ impl<M: MediaPort> Switch<M> {
             .auth
             .challenge(now, source, stale, &mut self.rng)
             .into_iter()
-            .map(|challenge| (HeaderName::WwwAuthenticate, challenge))
+            .map(|value| Header { name: HeaderName::WwwAuthenticate, value })
             .collect())
     }
 
-    /// For the shell: a number route for the tests and the load profile.
-    pub fn push_output(&mut self, output: Output) {
-        self.output.push_back(output);
+    /// Refuses an INVITE that never became a call.
+    fn refuse(&mut self, now: Now, leg: LegId, status: u16, headers: &[Header]) {
+        metrics::counter!("hotline_calls_refused_total", "status" => status.to_string()).increment(1);
+        // Cancelled in the same instant: then it is answered already.
+        let _ = self.endpoint.reject(now, leg, status, "", headers);
     }
 }
 
 /// The number dialled: the user part, or a tel: number, without separators.
 fn dialled_number(uri: &Uri) -> String {
-    uri.number().unwrap_or_default()
+    number_of(uri).unwrap_or_default()
+}
+
+fn number_of(uri: &Uri) -> Option<String> {
+    uri.user().map(|user| user.split(';').next().unwrap_or_default().to_owned())
 }
 
 /// The caller's number as the carrier asserts it (RFC 3325), else From; empty when withheld.
 fn caller_number(request: &Request) -> String {
     let asserted = request.headers.asserted_identities().ok().and_then(|list| list.into_iter().next());
     let from = request.headers.from().ok();
-    let number = asserted.or(from).and_then(|address| address.uri.number()).unwrap_or_default();
+    let number = asserted.or(from).and_then(|address| number_of(&address.uri)).unwrap_or_default();
     if number.eq_ignore_ascii_case("anonymous") { String::new() } else { number }
 }

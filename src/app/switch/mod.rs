@@ -21,12 +21,13 @@ use crate::{
     media::engine as media,
     sip::{
         auth::{Authenticator, Ha1Set},
-        endpoint::{self, DialogSnapshot, Endpoint, Flow},
+        dialog::DialogSnapshot,
+        endpoint::{self, Endpoint, Flow},
         registrar::Registrar,
     },
 };
 use bytes::Bytes;
-use rand::{SeedableRng, rngs::StdRng};
+use rand::rngs::StdRng;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
@@ -36,7 +37,7 @@ use std::{
     time::Instant,
 };
 
-pub use gate::{NumberRoute, Pattern, Profile, ProfileKind, RouteTo};
+pub use gate::{Profile, RouteTo};
 
 /// What the switch decides by; replaced whole when settings change.
 #[derive(Debug)]
@@ -45,13 +46,39 @@ pub struct Config {
     /// Digest secrets by user.
     pub credentials: HashMap<String, Ha1Set>,
     /// Departmental hotlines by number.
-    pub hotlines: HashMap<HotlineNo, Result<HotlineTarget, HotlineRefusal>>,
-    /// Skills by agent number.
-    pub skills: HashMap<AgentNo, Vec<(String, u8)>>,
-    /// Agents are ready as soon as they register.
-    pub ready_on_register: bool,
+    pub hotlines: HashMap<HotlineNo, HotlineEntry>,
+    /// Agents who sign in by registering their telephone, by its extension.
+    pub seats: HashMap<Extension, Seat>,
     pub realm: String,
+    /// This host's own addresses, which an access list may name as `local`.
+    pub own_addresses: Vec<IpAddr>,
     pub call: Arc<call::Settings>,
+}
+
+impl Config {
+    fn find_hotline(&self, hotline: &HotlineNo, now: Now) -> Result<HotlineTarget, HotlineRefusal> {
+        let entry = self.hotlines.get(hotline).ok_or(HotlineRefusal::Unknown)?;
+        let target = entry.target.clone()?;
+        let open = entry.calendar.as_ref().is_none_or(|calendar| self.call.hours.open(calendar, now.wall));
+        if open { Ok(target) } else { Err(HotlineRefusal::Closed) }
+    }
+}
+
+/// A departmental hotline: where it leads, and when.
+#[derive(Clone, Debug)]
+pub struct HotlineEntry {
+    pub target: Result<HotlineTarget, HotlineRefusal>,
+    /// The calendar of its opening hours; None: always open.
+    pub calendar: Option<String>,
+}
+
+/// An agent who signs in by registering a telephone.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    pub agent: AgentNo,
+    pub skills: Vec<(String, u8)>,
+    /// Ready at once.
+    pub ready: bool,
 }
 
 /// The media side, as the switch sees it. Commands must never block.
@@ -71,7 +98,10 @@ pub enum Input {
     Sip(endpoint::Input),
     Media(media::CallEvent),
     /// The spool made the record of an accepted call durable, or could not.
-    Spooled { call: CallId, durable: bool },
+    Spooled {
+        call: CallId,
+        durable: bool,
+    },
     /// A change to agents by API.
     Acd(acd::Input),
     /// No new calls from here on; those in progress go on.
@@ -81,21 +111,44 @@ pub enum Input {
 /// What the switch wants done.
 #[derive(Debug)]
 pub enum Output {
-    Transmit { flow: Flow, bytes: Bytes },
+    Transmit {
+        flow: Flow,
+        bytes: Bytes,
+    },
     /// Make this accepted call durable, then say `Spooled`.
     Spool(Box<CallRecord>),
     /// The record changed; a milestone also goes to the spool.
-    Changed { record: Box<CallRecord>, milestone: bool },
+    Changed {
+        record: Box<CallRecord>,
+        milestone: bool,
+    },
     /// A dialog came to be: kept, so that it can be ended after a crash.
-    Dialog { call: CallId, leg: LegId, snapshot: Box<DialogSnapshot> },
-    Said { call: CallId, said: Said },
+    Dialog {
+        call: CallId,
+        leg: LegId,
+        snapshot: Box<DialogSnapshot>,
+    },
+    Said {
+        call: CallId,
+        said: Said,
+    },
     /// The call is over, its record complete.
     Over(Box<CallRecord>),
-    RecordingDone { call: CallId, event: media::Event },
-    AgentChanged { agent: AgentNo },
-    QueueChanged { queue: QueueName },
-    AgentTransition(acd::Transition),
-    Registered { extension: Extension, registered: bool },
+    RecordingDone {
+        call: CallId,
+        event: media::Event,
+    },
+    AgentChanged {
+        agent: AgentNo,
+    },
+    QueueChanged {
+        queue: QueueName,
+    },
+    AgentTransition(acd::AgentTransition),
+    Registered {
+        extension: Extension,
+        registered: bool,
+    },
 }
 
 /// The switch of one shard.
@@ -130,8 +183,7 @@ pub struct Parts<M> {
 impl<M: MediaPort> Switch<M> {
     /// A switch without calls.
     pub fn new(parts: Parts<M>) -> Self {
-        let Parts { config, ids, endpoint, registrar, auth, acd, media, mut rng } = parts;
-        let rng = StdRng::from_rng(&mut rng);
+        let Parts { config, ids, endpoint, registrar, auth, acd, media, rng } = parts;
         Switch {
             config,
             ids,
@@ -152,13 +204,18 @@ impl<M: MediaPort> Switch<M> {
     /// Takes what happened.
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
-            Input::Sip(input) => self.endpoint.handle_input(now, input),
+            Input::Sip(input) => {
+                if let endpoint::Input::FlowFailed { flow } = &input {
+                    self.registrar.flow_failed(now, *flow);
+                }
+                self.endpoint.handle_input(now, input);
+            }
             Input::Media(event) => self.media_event(now, event),
             Input::Spooled { call, durable } => {
                 let input = if durable { call::Input::Spooled } else { call::Input::SpoolFailed };
                 self.tell(now, call, input);
             }
-            Input::Acd(input) => self.acd.handle_input(now, input),
+            Input::Acd(input) => self.tell_acd(now, input),
             Input::Drain => self.draining = true,
         }
         self.settle(now);
@@ -202,7 +259,9 @@ impl<M: MediaPort> Switch<M> {
         {
             self.timers.pop();
             // An entry that is no longer the call's own is left from an earlier plan.
-            if let Some(call) = self.calls.get_mut(&id).filter(|call| call.poll_timeout().is_some_and(|at| at <= now.mono)) {
+            if let Some(call) =
+                self.calls.get_mut(&id).filter(|call| call.poll_timeout().is_some_and(|at| at <= now.mono))
+            {
                 call.handle_timeout(now);
                 self.follow(now, id);
             }
@@ -248,10 +307,11 @@ impl<M: MediaPort> Switch<M> {
     }
 
     /// Ends a dialog that a crash left behind.
-    pub fn end_old_dialog(&mut self, now: Now, snapshot: DialogSnapshot) {
+    pub fn end_old_dialog(&mut self, now: Now, snapshot: &DialogSnapshot) {
         let leg = LegId(self.ids.next());
-        if self.endpoint.restore(now, leg, snapshot) {
-            self.endpoint.hang_up(now, leg, 41);
+        if self.endpoint.restore(leg, &snapshot).is_ok() {
+            // It was restored a moment ago: there is a leg to hang up.
+            let _ = self.endpoint.hang_up(now, leg, &gate::reason(41));
         }
         self.settle(now);
     }
@@ -280,6 +340,7 @@ impl<M: MediaPort> Switch<M> {
             endpoint::Output::Event(endpoint::Event::Request { transaction, flow, request }) => {
                 self.requested(now, transaction, flow, &request)
             }
+            endpoint::Output::Event(endpoint::Event::Response { .. }) => {}
             endpoint::Output::Event(endpoint::Event::Leg { leg, event }) => self.leg_event(now, leg, event),
         }
     }
@@ -296,6 +357,23 @@ impl<M: MediaPort> Switch<M> {
         self.tell(now, call, call::Input::Sip { leg, event });
     }
 
+    /// Tells the ACD what a call or a telephone did; what it makes no sense of any more is no fault.
+    fn tell_acd(&mut self, now: Now, input: acd::Input) {
+        if let Err(why) = self.acd.handle_input(now, input) {
+            tracing::debug!(%why, "the ACD had no use for an input");
+        }
+    }
+
+    /// Carries out a change to an agent.
+    ///
+    /// # Errors
+    /// Why the ACD refused; nothing changed.
+    pub fn agent_input(&mut self, now: Now, input: acd::Input) -> Result<(), crate::acd::Rejected> {
+        let result = self.acd.handle_input(now, input);
+        self.settle(now);
+        result
+    }
+
     fn acd_output(&mut self, now: Now, output: acd::Output) {
         match output {
             acd::Output::AgentChanged { agent } => self.output.push_back(Output::AgentChanged { agent }),
@@ -308,12 +386,14 @@ impl<M: MediaPort> Switch<M> {
             | acd::Output::Position { call, .. }
             | acd::Output::Overflow { call, .. } => {
                 let lost = match &output {
-                    acd::Output::Offer { offer, epoch, .. } if !self.calls.contains_key(&call) => Some((*offer, *epoch)),
+                    acd::Output::Offer { offer, epoch, .. } if !self.calls.contains_key(&call) => {
+                        Some((*offer, *epoch))
+                    }
                     _ => None,
                 };
                 if let Some((offer, epoch)) = lost {
                     let why = acd::OfferFailure::CallerGone;
-                    self.acd.handle_input(now, acd::Input::Failed { offer, epoch, why });
+                    self.tell_acd(now, acd::Input::Failed { offer, epoch, why });
                 }
                 self.tell(now, call, call::Input::Acd(output));
             }
@@ -373,9 +453,9 @@ impl<M: MediaPort> Switch<M> {
             call::Output::CloseMedia { leg } => self.media.close(group, leg),
             call::Output::Media(command) => self.media.command(group, command),
             call::Output::Sip(command) => self.sip_command(now, id, command),
-            call::Output::Acd(input) => self.acd.handle_input(now, input),
+            call::Output::Acd(input) => self.tell_acd(now, input),
             call::Output::FindHotline { hotline } => {
-                let found = self.config.hotlines.get(&hotline).cloned().unwrap_or(Err(HotlineRefusal::Unknown));
+                let found = self.config.find_hotline(&hotline, now);
                 call.handle_input(now, call::Input::Hotline { hotline, found });
             }
             call::Output::Changed { milestone } => {
@@ -403,23 +483,30 @@ impl<M: MediaPort> Switch<M> {
 
     fn sip_command(&mut self, now: Now, id: CallId, command: SipCommand) {
         let endpoint = &mut self.endpoint;
-        match command {
-            SipCommand::Progress { leg, status, sdp } => endpoint.progress(now, leg, status, sdp),
+        let done = match command {
+            SipCommand::Progress { leg, status, sdp } => endpoint.progress(now, leg, status, "", sdp),
             SipCommand::Answer { leg, sdp } => endpoint.answer(now, leg, sdp),
-            SipCommand::Reject { leg, status, cause } => endpoint.reject(now, leg, status, &gate::reason(cause)),
+            SipCommand::Reject { leg, status, cause } => endpoint.reject(now, leg, status, "", &gate::reason(cause)),
             SipCommand::Dial { leg, target, from, display, sdp } => {
                 if !self.dial(now, leg, &target, &from, &display, sdp) {
                     self.tell_later(now, id, call::Input::NoRoute { leg });
                 }
+                Ok(())
             }
             SipCommand::Ack { leg, sdp } => endpoint.ack(now, leg, sdp),
-            SipCommand::HangUp { leg, cause } => endpoint.hang_up(now, leg, cause),
+            SipCommand::HangUp { leg, cause } => endpoint.hang_up(now, leg, &gate::reason(cause)),
             SipCommand::AcceptOffer { leg, transaction, sdp } => endpoint.accept_offer(now, leg, transaction, sdp),
-            SipCommand::RejectOffer { leg, transaction, status } => endpoint.reject_offer(now, leg, transaction, status),
+            SipCommand::RejectOffer { leg, transaction, status } => {
+                endpoint.reject_offer(now, leg, transaction, status)
+            }
             SipCommand::Respond { transaction, response } => endpoint.respond(now, transaction, *response),
             SipCommand::Probe { leg } => {
-                endpoint.request(now, leg, crate::sip::message::Method::Options, Vec::new(), Bytes::new())
+                endpoint.request(now, leg, crate::sip::message::Method::Options, &[], Bytes::new())
             }
+        };
+        if let Err(error) = done {
+            // The leg ended in the same instant: the event that says so is on its way to the call.
+            tracing::debug!(call = %id, %error, "a SIP command came too late");
         }
     }
 
@@ -434,7 +521,7 @@ impl<M: MediaPort> Switch<M> {
         self.config.profiles.iter().find(|profile| profile.listens_on(local))
     }
 
-    fn allowed(profile: &Profile, remote: IpAddr) -> bool {
-        profile.networks.iter().any(|network| network.contains(remote))
+    fn allowed(&self, profile: &Profile, remote: IpAddr) -> bool {
+        profile.settings.allow.allows(remote, &self.config.own_addresses)
     }
 }

@@ -190,12 +190,7 @@ async fn serve(
 }
 
 /// Reads until the stream ends, idles, or cannot be framed.
-async fn read(
-    mut reader: tokio::net::tcp::OwnedReadHalf,
-    shared: &Shared,
-    flow: Flow,
-    queue: &mpsc::Sender<Bytes>,
-) {
+async fn read(mut reader: tokio::net::tcp::OwnedReadHalf, shared: &Shared, flow: Flow, queue: &mpsc::Sender<Bytes>) {
     let mut framer = Framer::default();
     let mut buffer = BytesMut::with_capacity(16 * 1024);
     let mut patience = FIRST_MESSAGE;

@@ -118,31 +118,21 @@ CREATE TABLE message (
   text TEXT NOT NULL,
   state TEXT NOT NULL,
   attempts BIGINT NOT NULL,
-  next_try_at BIGINT NOT NULL,
-  claimed_until BIGINT,
-  parts BIGINT NOT NULL,
+  next_try_at BIGINT,
+  version BIGINT NOT NULL,
   created_at BIGINT NOT NULL,
   day TEXT NOT NULL,
-  submitted_at BIGINT,
-  done_at BIGINT,
-  error TEXT
+  body TEXT NOT NULL
 );
-CREATE INDEX message_due ON message (state, next_try_at);
+CREATE INDEX message_due ON message (next_try_at);
+CREATE INDEX message_state ON message (state, created_at, id);
 CREATE INDEX message_time ON message (created_at, id);
 CREATE INDEX message_ticket ON message (ticket_no, created_at, id);
 CREATE TABLE message_part (
   smsc_id TEXT PRIMARY KEY,
-  message_id BIGINT NOT NULL REFERENCES message (id),
-  outcome TEXT,
-  receipt_at BIGINT
+  message_id BIGINT NOT NULL REFERENCES message (id)
 );
 CREATE INDEX message_part_message ON message_part (message_id);
-CREATE TABLE message_receipt_early (
-  smsc_id TEXT PRIMARY KEY,
-  outcome TEXT NOT NULL,
-  error TEXT,
-  at BIGINT NOT NULL
-);
 CREATE TABLE unit (
   code TEXT PRIMARY KEY,
   name TEXT NOT NULL,

@@ -86,7 +86,7 @@ impl Spool {
 /// Calls to copy, and what each counts in the backlog: one as accepted, one as finished.
 async fn waiting(conn: &mut SqliteConnection) -> Result<(Vec<Ingest>, Vec<i64>)> {
     let rows = sqlx::query(
-        "SELECT body, finished, fed FROM accepted WHERE (fed = 0 OR finished IS NOT NULL) AND stuck = 0 \
+        "SELECT body, finished, fed FROM accepted WHERE ((fed = 0 AND progress IS NOT NULL) OR finished IS NOT NULL) AND stuck = 0 \
          ORDER BY call LIMIT $1",
     )
     .bind(ROUND as i64)

@@ -41,6 +41,8 @@ pub(in crate::store) enum Op {
     Accept(Box<AcceptedCall>, Reply),
     Finish(CallId, Box<FinishedCall>, Reply),
     Update(CallId, Value),
+    /// It was never answered after all.
+    Forget(CallId, Reply),
     Dialog(LegId, Option<(CallId, Value)>),
     Waiter(CallId, Option<SpooledWaiter>),
     /// The store has these: as accepted, as finished; these it will never take.
@@ -71,6 +73,7 @@ struct Batch {
     accepts: Vec<(CallId, String)>,
     updates: HashMap<CallId, String>,
     finishes: Vec<(CallId, String)>,
+    forgotten: Vec<CallId>,
     dialogs: HashMap<LegId, Option<(CallId, String)>>,
     waiters: HashMap<CallId, Option<SpooledWaiter>>,
     fed: Vec<CallId>,
@@ -91,6 +94,10 @@ impl Batch {
             Op::Update(call, progress) => {
                 self.words += 1;
                 self.updates.insert(call, progress.to_string());
+            }
+            Op::Forget(call, reply) => {
+                self.forgotten.push(call);
+                self.replies.push(reply);
             }
             Op::Dialog(leg, dialog) => {
                 self.words += 1;
@@ -184,10 +191,11 @@ impl Journal {
     async fn commit(&mut self, batch: Batch) {
         let outcome = self.write(&batch).await;
         match &outcome {
-            Ok(()) => {
-                let added = (batch.accepts.len() + batch.finishes.len()) as i64;
+            Ok(forgotten) => {
+                let forgotten = *forgotten as i64;
+                let added = (batch.accepts.len() + batch.finishes.len()) as i64 - forgotten;
                 self.state.backlog.fetch_add(added - batch.fed_weight, Ordering::Relaxed);
-                if added > 0 {
+                if !batch.updates.is_empty() || !batch.finishes.is_empty() {
                     self.state.fresh.notify_one();
                 }
             }
@@ -202,7 +210,7 @@ impl Journal {
         }
         for reply in batch.replies {
             let answer = match &outcome {
-                Ok(()) => Ok(()),
+                Ok(_) => Ok(()),
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
             };
             // Nobody waits any more: it is on disk all the same.
@@ -210,16 +218,17 @@ impl Journal {
         }
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<()> {
+    /// Gives how many calls were forgotten.
+    async fn write(&mut self, batch: &Batch) -> Result<u64> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
             None => self.conn.insert(connect(&self.path).await?),
         };
         conn.execute("BEGIN IMMEDIATE").await?;
-        write_calls(conn, batch).await?;
+        let forgotten = write_calls(conn, batch).await?;
         write_snapshots(conn, batch).await?;
         conn.execute("COMMIT").await?;
-        Ok(())
+        Ok(forgotten)
     }
 }
 
@@ -228,7 +237,7 @@ fn ids(calls: &[CallId]) -> String {
     serde_json::to_string(&numbers).unwrap_or_else(|_| "[]".into())
 }
 
-async fn write_calls(conn: &mut SqliteConnection, batch: &Batch) -> Result<()> {
+async fn write_calls(conn: &mut SqliteConnection, batch: &Batch) -> Result<u64> {
     for run in runs(&batch.accepts) {
         let sql =
             format!("INSERT INTO accepted (call, body) VALUES {} ON CONFLICT (call) DO NOTHING", values(run.len(), 2));
@@ -264,7 +273,11 @@ async fn write_calls(conn: &mut SqliteConnection, batch: &Batch) -> Result<()> {
             sqlx::query(sql).bind(ids(calls)).execute(&mut *conn).await?;
         }
     }
-    Ok(())
+    if batch.forgotten.is_empty() {
+        return Ok(0);
+    }
+    let sql = "DELETE FROM accepted WHERE fed = 0 AND finished IS NULL AND call IN (SELECT value FROM json_each($1))";
+    Ok(sqlx::query(sql).bind(ids(&batch.forgotten)).execute(&mut *conn).await?.rows_affected())
 }
 
 async fn write_snapshots(conn: &mut SqliteConnection, batch: &Batch) -> Result<()> {

@@ -119,7 +119,13 @@ impl Spool {
         self.ask(|reply| Op::Finish(call, Box::new(finished), reply)).await
     }
 
-    /// Notes a call's progress for a restart; false where it could not be taken now.
+    /// Takes back a call that was accepted and never answered: no ticket is owed for it.
+    pub async fn forget(&self, call: CallId) -> Result<()> {
+        self.ask(|reply| Op::Forget(call, reply)).await
+    }
+
+    /// Notes a call's progress for a restart. The first one says that its 200 went out: from then on the store is fed;
+    /// false where it could not be taken now.
     pub fn update(&self, call: CallId, progress: Value) -> bool {
         self.tell(Op::Update(call, progress))
     }

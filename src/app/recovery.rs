@@ -1,0 +1,130 @@
+//! After a crash: what the spool held is brought to its end. Old dialogs are ended by BYE, waiting callers become
+//! callbacks owed with their rank, records are closed with a cause, recordings are marked as shortened.
+
+use super::{App, lifecycle::finished, switch_task::Ask};
+use crate::{
+    call::cdr::{CallRecord, Ending, LegStateName, StateName, What, Whose},
+    clock::UnixMillis,
+    sip::dialog::DialogSnapshot,
+    store::Recovered,
+};
+
+impl App {
+    /// Closes what an earlier run left open, and gives the dialogs that are still to be ended.
+    pub(super) async fn recover(&self, recovered: Recovered) -> Vec<DialogSnapshot> {
+        let Recovered { calls, dialogs, waiters } = recovered;
+        if calls.is_empty() && dialogs.is_empty() && waiters.is_empty() {
+            return Vec::new();
+        }
+        let now = self.wall();
+        tracing::warn!(
+            calls = calls.len(),
+            dialogs = dialogs.len(),
+            waiters = waiters.len(),
+            "an earlier run ended unexpectedly; its calls are closed"
+        );
+        for call in calls {
+            let accepted = &call.accepted;
+            let mut record = call
+                .progress
+                .and_then(|value| serde_json::from_value::<CallRecord>(value).ok())
+                .unwrap_or_else(|| CallRecord {
+                    id: accepted.call,
+                    sip_call_id: accepted.sip_call_id.clone(),
+                    from: accepted.from.clone().unwrap_or_default(),
+                    dialled: accepted.dialled.clone().unwrap_or_default(),
+                    state: StateName::Ended,
+                    started_at: accepted.at,
+                    answered_at: Some(accepted.at),
+                    queue: None,
+                    enqueued_at: None,
+                    served_at: None,
+                    agent: None,
+                    ended_at: None,
+                    ending: None,
+                    recording: None,
+                    legs: Vec::new(),
+                    three_way: Vec::new(),
+                    keys: String::new(),
+                    ticket: accepted.ticket.is_some(),
+                    cdr: true,
+                });
+            close(&mut record, now);
+            let Some(mut finished) = finished(&record) else { continue };
+            if let Some(callback) = finished.callback.as_mut() {
+                callback.reason = "restart".to_owned();
+            }
+            self.close_recording(&record).await;
+            if let Err(error) = self.spool.finish(record.id, finished).await {
+                tracing::error!(call = %record.id, %error, "a call of an earlier run stays open");
+            }
+        }
+        let snapshots = dialogs.into_iter().filter_map(|(_, _, value)| serde_json::from_value(value).ok());
+        snapshots.collect()
+    }
+
+    /// The recording plays up to its last whole second; its row says that it is shortened.
+    async fn close_recording(&self, record: &CallRecord) {
+        let Some(mut row) = self.recording_row_of(record, None) else { return };
+        row.state = "shortened".to_owned();
+        row.shortened = true;
+        row.ended_at = record.ended_at;
+        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
+        let length = tokio::task::spawn_blocking(move || {
+            crate::net::recording::export_wav(&path, &key, std::io::Cursor::new(Vec::new())).map(|found| found.length)
+        });
+        match length.await {
+            Ok(Ok(length)) => row.duration_ms = length.as_millis() as i64,
+            _ => row.state = "missing".to_owned(),
+        }
+        if let Err(error) = self.store.recording_upsert(row).await {
+            tracing::error!(call = %record.id, %error, "a shortened recording's row was not kept");
+        }
+    }
+
+    /// Ends dialogs of an earlier run.
+    pub(super) async fn end_old_dialogs(&self, dialogs: Vec<DialogSnapshot>) {
+        if !dialogs.is_empty() && self.switch.ask(Ask::EndDialogs(dialogs)).await.is_err() {
+            tracing::error!("dialogs of an earlier run were not ended");
+        }
+    }
+}
+
+impl App {
+    /// No new calls from here on; done when the last one has ended, or when `longest` is over.
+    pub async fn drain(&self, longest: std::time::Duration) {
+        let _ = self.switch.ask(Ask::Input(super::switch::Input::Drain)).await;
+        let ended = async {
+            while self.live.calls().iter().any(|call| call.record.ended_at.is_none()) {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        };
+        let _ = tokio::time::timeout(longest, ended).await;
+    }
+
+    /// Hangs up what is left, and writes down what is to be kept.
+    pub async fn stop(&self) {
+        let _ = self.switch.ask(Ask::EndAll).await;
+        self.drain(std::time::Duration::from_secs(2)).await;
+        if let Some(gateway) = self.sms.get() {
+            gateway.stop().await;
+        }
+        if let Err(error) = self.spool.flush().await {
+            tracing::error!(%error, "the spool could not be written at the end");
+        }
+        self.store.close().await;
+    }
+}
+
+/// Our own fault: every leg that was open was lost.
+fn close(record: &mut CallRecord, now: UnixMillis) {
+    let ending = Ending { whose: Whose::Us, what: What::Lost, sip: 0, q850: 41 };
+    record.state = StateName::Ended;
+    record.ending.get_or_insert(ending);
+    record.ended_at.get_or_insert(now);
+    for leg in record.legs.iter_mut().filter(|leg| leg.state != LegStateName::Over) {
+        leg.state = LegStateName::Over;
+        leg.ending.get_or_insert(ending);
+        leg.ended_at.get_or_insert(now);
+    }
+}

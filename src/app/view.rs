@@ -1,0 +1,385 @@
+//! What the API and the event stream show: the same shapes in both. Times are RFC 3339 with the centre's offset;
+//! telephone numbers are masked, and revealing one is a use case of its own that leaves an audit row.
+
+use super::live::LiveCall;
+use crate::{
+    acd::{
+        agent::StateName as AgentStateName,
+        message::Status,
+        snapshot::{AgentSnapshot, QueueSnapshot, WaiterSnapshot},
+    },
+    call::cdr::{CallRecord, Ending, LegRecord, Role, StateName, ThreeWayRecord},
+    clock::UnixMillis,
+    ids::TicketNo,
+    store::MessageRow,
+};
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+use std::sync::OnceLock;
+use utoipa::ToSchema;
+
+static ZONE: OnceLock<TimeZone> = OnceLock::new();
+
+/// Sets the centre's time zone, once, at start-up.
+pub fn set_time_zone(zone: TimeZone) {
+    // A second setting in one process is a test's: the first stays.
+    let _ = ZONE.set(zone);
+}
+
+/// The centre's time zone.
+pub fn time_zone() -> TimeZone {
+    ZONE.get_or_init(|| TimeZone::fixed(jiff::tz::offset(8))).clone()
+}
+
+/// A moment as RFC 3339 with offset, to the millisecond.
+#[derive(Clone, Copy, Debug)]
+pub struct When(pub UnixMillis);
+
+impl Serialize for When {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
+    }
+}
+
+impl utoipa::PartialSchema for When {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        <String as utoipa::PartialSchema>::schema()
+    }
+}
+
+impl ToSchema for When {}
+
+/// A moment for a file's name.
+pub fn file_name(at: UnixMillis) -> String {
+    let timestamp = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
+    timestamp.to_zoned(time_zone()).strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+/// A moment as RFC 3339 with the centre's offset.
+pub fn rfc3339(at: UnixMillis) -> String {
+    let timestamp = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
+    timestamp.to_zoned(time_zone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+}
+
+/// A telephone number with its middle struck out.
+pub fn masked(number: &str) -> String {
+    let digits: Vec<char> = number.chars().collect();
+    match digits.len() {
+        0 => String::new(),
+        // Short numbers are services, not people.
+        1..=6 => number.to_owned(),
+        length => {
+            let (head, tail) = if length >= 11 { (length - 8, 4) } else { (2, 2) };
+            let start: String = digits[..head].iter().collect();
+            let end: String = digits[length - tail..].iter().collect();
+            format!("{start}{}{end}", "*".repeat(length - head - tail))
+        }
+    }
+}
+
+/// A leg as it is shown.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LegView {
+    pub id: String,
+    /// `citizen`, `agent`, `department`, `other`.
+    pub role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hotline: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `dialling`, `ringing`, `answered`, `over`.
+    #[schema(value_type = String)]
+    pub state: crate::call::cdr::LegStateName,
+    pub started_at: When,
+    pub answered_at: Option<When>,
+    pub ended_at: Option<When>,
+    #[schema(value_type = Option<Object>)]
+    pub ending: Option<Ending>,
+}
+
+impl From<&LegRecord> for LegView {
+    fn from(leg: &LegRecord) -> Self {
+        let (role, agent, hotline, name) = match &leg.role {
+            Role::Citizen => ("citizen", None, None, None),
+            Role::Agent { agent } => ("agent", Some(agent.to_string()), None, None),
+            Role::Department { hotline, name } => ("department", None, Some(hotline.to_string()), Some(name.clone())),
+            Role::Other => ("other", None, None, None),
+        };
+        LegView {
+            id: leg.id.to_string(),
+            role,
+            agent,
+            hotline,
+            name,
+            state: leg.state,
+            started_at: When(leg.started_at),
+            answered_at: leg.answered_at.map(When),
+            ended_at: leg.ended_at.map(When),
+            ending: leg.ending,
+        }
+    }
+}
+
+/// An attempt at a three-way call as it is shown.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ThreeWayView {
+    pub hotline: String,
+    pub at: When,
+    pub outcome: String,
+    pub joined_at: Option<When>,
+}
+
+impl From<&ThreeWayRecord> for ThreeWayView {
+    fn from(record: &ThreeWayRecord) -> Self {
+        ThreeWayView {
+            hotline: record.hotline.to_string(),
+            at: When(record.at),
+            outcome: record.outcome.clone(),
+            joined_at: record.joined_at.map(When),
+        }
+    }
+}
+
+/// A call as it is shown.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CallView {
+    pub id: String,
+    pub sip_call_id: String,
+    /// Masked.
+    pub from: String,
+    pub dialled: String,
+    /// `accepting`, `ivr`, `queued`, `ringing`, `talking`, `held`, `consulting`, `three_way`, `handed_over`, `ended`.
+    #[schema(value_type = String)]
+    pub state: StateName,
+    pub started_at: When,
+    pub answered_at: Option<When>,
+    pub queue: Option<String>,
+    pub enqueued_at: Option<When>,
+    /// When an agent first answered.
+    pub served_at: Option<When>,
+    /// From the first place in a queue to the agent's answer, or to the end; in milliseconds.
+    pub queue_wait_ms: Option<i64>,
+    pub agent: Option<String>,
+    pub ended_at: Option<When>,
+    #[schema(value_type = Option<Object>)]
+    pub ending: Option<Ending>,
+    /// The recording's id, for `GET /recordings/{id}`.
+    pub recording: Option<String>,
+    pub ticket_no: Option<String>,
+    pub legs: Vec<LegView>,
+    pub three_way: Vec<ThreeWayView>,
+    pub keys: String,
+}
+
+impl CallView {
+    /// A call and the number of its ticket.
+    pub fn new(record: &CallRecord, ticket_no: Option<&TicketNo>) -> Self {
+        let waited_until = record.served_at.or(record.ended_at);
+        CallView {
+            id: record.id.to_string(),
+            sip_call_id: record.sip_call_id.clone(),
+            from: masked(&record.from),
+            dialled: record.dialled.clone(),
+            state: record.state,
+            started_at: When(record.started_at),
+            answered_at: record.answered_at.map(When),
+            queue: record.queue.as_ref().map(ToString::to_string),
+            enqueued_at: record.enqueued_at.map(When),
+            served_at: record.served_at.map(When),
+            queue_wait_ms: record.enqueued_at.zip(waited_until).map(|(from, to)| (to - from).max(0)),
+            agent: record.agent.as_ref().map(ToString::to_string),
+            ended_at: record.ended_at.map(When),
+            ending: record.ending,
+            recording: record.recording.map(|id| id.to_string()),
+            ticket_no: ticket_no.map(ToString::to_string),
+            legs: record.legs.iter().map(LegView::from).collect(),
+            three_way: record.three_way.iter().map(ThreeWayView::from).collect(),
+            keys: record.keys.clone(),
+        }
+    }
+}
+
+impl From<&LiveCall> for CallView {
+    fn from(call: &LiveCall) -> Self {
+        CallView::new(&call.record, call.ticket_no.as_ref())
+    }
+}
+
+/// An agent as it is shown.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AgentView {
+    pub agent: String,
+    pub extension: Option<String>,
+    /// What the agent wants: `logged_out`, `ready`, `not_ready`.
+    pub status: &'static str,
+    /// Why not ready.
+    pub reason: Option<String>,
+    /// Takes effect after the call.
+    pub pending_status: Option<&'static str>,
+    /// What the agent does: `idle`, `reserved`, `ringing`, `talking`, `holding`, `consulting`, `conferencing`,
+    /// `wrap_up`.
+    pub state: String,
+    /// Since when in this state (or, idle, in this status).
+    pub since: When,
+    pub call: Option<String>,
+    pub queue: Option<String>,
+    pub wrap_up_until: Option<When>,
+    /// Whether the telephone is registered.
+    pub registered: bool,
+    pub calls_today: u64,
+    pub talk_today_ms: u64,
+}
+
+fn status_name(status: &Status) -> &'static str {
+    match status {
+        Status::LoggedOut => "logged_out",
+        Status::Ready => "ready",
+        Status::NotReady { .. } => "not_ready",
+    }
+}
+
+impl AgentView {
+    /// An agent, and whether its telephone is registered.
+    pub fn new(agent: &AgentSnapshot, registered: bool) -> Self {
+        let idle = agent.state == AgentStateName::Idle;
+        AgentView {
+            agent: agent.agent.to_string(),
+            extension: agent.extension.as_ref().map(ToString::to_string),
+            status: status_name(&agent.status),
+            reason: match &agent.status {
+                Status::NotReady { reason } => Some(reason.clone()),
+                Status::Ready | Status::LoggedOut => None,
+            },
+            pending_status: agent.pending_status.as_ref().map(status_name),
+            state: agent.state.name().to_owned(),
+            since: When(if idle { agent.since.max(agent.status_since) } else { agent.since }),
+            call: agent.call.map(|call| call.to_string()),
+            queue: agent.queue.as_ref().map(ToString::to_string),
+            wrap_up_until: agent.wrap_up_until.map(When),
+            registered,
+            calls_today: agent.calls_today,
+            talk_today_ms: agent.talk_today_ms,
+        }
+    }
+}
+
+/// One who waits.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct WaiterView {
+    pub call: String,
+    /// From 1.
+    pub position: usize,
+    pub enqueued_at: When,
+    pub waited_ms: u64,
+}
+
+/// A queue as it is shown, with the figures of the local day.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct QueueView {
+    pub queue: String,
+    /// The first of those who wait, in order.
+    pub waiting: Vec<WaiterView>,
+    pub waiting_count: usize,
+    pub ringing_count: usize,
+    pub longest_wait_ms: u64,
+    pub estimate_ms: Option<u64>,
+    pub agents_signed_in: usize,
+    pub agents_serving: usize,
+    pub agents_available: usize,
+    /// Callers who came, refused ones included.
+    pub offered: u64,
+    pub answered: u64,
+    /// Answered within the service level.
+    pub answered_within_sl: u64,
+    pub abandoned: u64,
+    pub overflowed: u64,
+}
+
+impl From<&QueueSnapshot> for QueueView {
+    fn from(queue: &QueueSnapshot) -> Self {
+        let waiter = |waiter: &WaiterSnapshot| WaiterView {
+            call: waiter.call.to_string(),
+            position: waiter.position,
+            enqueued_at: When(waiter.enqueued_at),
+            waited_ms: waiter.waited_ms,
+        };
+        QueueView {
+            queue: queue.queue.to_string(),
+            waiting: queue.waiting.iter().map(waiter).collect(),
+            waiting_count: queue.waiting_count,
+            ringing_count: queue.ringing_count,
+            longest_wait_ms: queue.longest_wait_ms,
+            estimate_ms: queue.estimate_ms,
+            agents_signed_in: queue.agents_signed_in,
+            agents_serving: queue.agents_serving,
+            agents_available: queue.agents_available,
+            offered: queue.today.offered,
+            answered: queue.today.answered,
+            answered_within_sl: queue.today.answered_within_sl,
+            abandoned: queue.today.abandoned,
+            overflowed: queue.today.overflowed,
+        }
+    }
+}
+
+/// A message as it is shown.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MessageView {
+    pub id: String,
+    pub ticket_no: Option<String>,
+    /// `acceptance`, `progress`, `result`, `satisfaction`, `manual`.
+    pub purpose: String,
+    /// Masked.
+    pub to: String,
+    pub text: String,
+    /// `pending`, `submitted`, `delivered`, `failed`, `uncertain`.
+    pub state: &'static str,
+    pub attempts: u32,
+    pub parts: usize,
+    pub created_at: When,
+    pub submitted_at: Option<When>,
+    /// Since when in this state.
+    pub since: When,
+    pub error: Option<String>,
+}
+
+impl From<&MessageRow> for MessageView {
+    fn from(row: &MessageRow) -> Self {
+        let delivery = &row.delivery;
+        MessageView {
+            id: row.id.to_string(),
+            ticket_no: row.ticket_no.as_ref().map(ToString::to_string),
+            purpose: row.purpose.clone(),
+            to: masked(&row.number),
+            text: row.text.clone(),
+            state: delivery.state.as_str(),
+            attempts: delivery.attempts,
+            parts: delivery.parts.len(),
+            created_at: When(delivery.created_at),
+            submitted_at: delivery.submitted_at.map(When),
+            since: When(delivery.since),
+            error: delivery.error(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_carry_the_centres_offset() {
+        assert_eq!(rfc3339(UnixMillis(1_795_305_600_123)), "2026-11-22T08:00:00.123+08:00");
+    }
+
+    #[test]
+    fn numbers_are_masked() {
+        assert_eq!(masked("13900000001"), "139****0001");
+        assert_eq!(masked("+8613900000001"), "+86139****0001");
+        assert_eq!(masked("12330"), "12330");
+        assert_eq!(masked("05138888"), "05****88");
+        assert_eq!(masked(""), "");
+    }
+}

@@ -1,0 +1,164 @@
+//! Errors as problem+json (RFC 9457). The one place where an error becomes a status.
+
+use crate::{
+    app::{AppError, switch_task::Overloaded},
+    call::Rejected,
+    store::StoreError,
+};
+use axum::{
+    Json,
+    extract::rejection::{JsonRejection, QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The base of every `type`: a name, not an address to be fetched.
+const TYPES: &str = "urn:hotline:problem:";
+
+/// A problem as it is sent.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// A stable name of the kind of problem, `urn:hotline:problem:…`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    pub status: u16,
+    /// What went wrong this time, and what to do.
+    pub detail: String,
+    #[serde(skip)]
+    #[schema(ignore)]
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of a kind.
+    pub fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+        Problem {
+            kind: format!("{TYPES}{kind}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    /// 400 with what is wrong and how to put it right.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-request", "请求有误", detail)
+    }
+
+    /// 401: sign in.
+    pub fn unauthorized() -> Self {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "未登录",
+            "请先用 POST /api/v1/sessions 登录,再以 Bearer 令牌或 Cookie 访问",
+        )
+    }
+
+    /// 403: not this role.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", "没有权限", detail)
+    }
+
+    /// 404.
+    pub fn not_found(what: &str) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, "not-found", "没有找到", format!("{what}不存在,或者您无权查看"))
+    }
+
+    /// 409 with a stable code.
+    pub fn conflict(code: &str, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::CONFLICT, code, "现在不能这样做", detail)
+    }
+
+    /// 503: nothing was done; try again.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let mut problem =
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "暂时不可用,操作没有生效", detail);
+        problem.retry_after = Some(5);
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Problem::unavailable("数据库暂时连不上,请稍后再试"),
+            StoreError::NotFound(_) => Problem::not_found("所请求的对象"),
+            StoreError::Conflict(_) => Problem::conflict("conflict", "该对象已被他人修改或已存在,请重新读取后再试"),
+            StoreError::Invalid(what) => Problem::bad_request(what),
+            other => {
+                tracing::error!(error = %other, "the store refused a request");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "内部错误", "操作没有生效,请联系管理员")
+            }
+        }
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Store(error) => error.into(),
+            AppError::Overloaded(error) => error.into(),
+            AppError::NotFound(what) => Problem::not_found(what),
+            AppError::Forbidden(detail) => Problem::forbidden(detail),
+            AppError::Invalid(detail) => Problem::bad_request(detail),
+            AppError::CallRefused(rejected) => rejected.into(),
+            AppError::AgentRefused(why) => Problem::conflict("agent-refused", why),
+            AppError::TicketRefused { code, reason } => Problem::conflict(code, reason),
+            AppError::VersionMismatch { current } => Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "version-mismatch",
+                "工单已被他人修改",
+                format!("If-Match 与当前版本不符,当前版本为 {current},请重新读取后再试"),
+            ),
+        }
+    }
+}
+
+impl From<Overloaded> for Problem {
+    fn from(_: Overloaded) -> Self {
+        Problem::unavailable("交换机繁忙,请稍后再试")
+    }
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        Problem::conflict(rejected.code(), rejected.to_string())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let mut problem = Problem::bad_request(rejection.body_text());
+        problem.status = rejection.status().as_u16();
+        problem
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Problem::bad_request(rejection.body_text())
+    }
+}

@@ -1,0 +1,95 @@
+//! `sessions`: signing in and out.
+
+use super::{
+    Body, Shared,
+    auth::{COOKIE, Who},
+    problem::Problem,
+};
+use crate::{app::view::When, ids::UserName, net::clock};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(session_create)).routes(routes!(session_get, session_delete))
+}
+
+/// Who wants in.
+#[derive(Deserialize, ToSchema)]
+struct SignIn {
+    user: String,
+    password: String,
+}
+
+/// A session that was begun.
+#[derive(Serialize, ToSchema)]
+struct SignedIn {
+    /// Send it as `Authorization: Bearer …`.
+    token: String,
+    expires_at: When,
+    role: &'static str,
+}
+
+/// Signs in: a bearer token, and the same as an HttpOnly cookie for the console.
+#[utoipa::path(post, path = "/sessions", tag = "sessions", request_body = SignIn,
+    responses((status = 200, body = SignedIn), (status = 401, body = Problem)))]
+async fn session_create(
+    State(http): State<Shared>,
+    Body(request): Body<SignIn>,
+) -> Result<(StatusCode, HeaderMap, Json<SignedIn>), Problem> {
+    let now = clock::now().wall;
+    let name = UserName::from(request.user);
+    let Some(user) = http.app.store.user_authenticate(&name, &request.password).await? else {
+        metrics::counter!("hotline_sign_in_failures_total").increment(1);
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "登录失败", "用户名或密码不正确"));
+    };
+    let lasts = http.app.settings.api.session_length;
+    let session = http.app.store.session_create(&user.name, lasts, now).await?;
+    let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}", session.token, lasts.as_secs());
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&cookie) {
+        headers.insert(header::SET_COOKIE, value);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let body = SignedIn { token: session.token, expires_at: When(session.expires_at), role: user.role.name() };
+    Ok((StatusCode::OK, headers, Json(body)))
+}
+
+/// Who is signed in.
+#[derive(Serialize, ToSchema)]
+struct Current {
+    user: String,
+    role: &'static str,
+    agent: Option<String>,
+    unit: Option<String>,
+    expires_at: When,
+}
+
+/// The session that asks.
+#[utoipa::path(get, path = "/sessions/current", tag = "sessions", responses((status = 200, body = Current), (status = 401, body = Problem)))]
+async fn session_get(who: Who) -> Json<Current> {
+    Json(Current {
+        role: who.actor.role.name(),
+        agent: who.actor.agent.map(|agent| agent.to_string()),
+        unit: who.actor.unit.map(|unit| unit.to_string()),
+        user: who.user,
+        expires_at: When(who.expires_at),
+    })
+}
+
+/// Signs out.
+#[utoipa::path(delete, path = "/sessions/current", tag = "sessions", responses((status = 204)))]
+async fn session_delete(State(http): State<Shared>, who: Who) -> Result<(StatusCode, HeaderMap), Problem> {
+    http.app.store.session_delete(&who.token).await?;
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::SET_COOKIE,
+        HeaderValue::from_static("hotline_session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"),
+    );
+    Ok((StatusCode::NO_CONTENT, headers))
+}
