@@ -142,6 +142,14 @@ impl From<&ThreeWayRecord> for ThreeWayView {
     }
 }
 
+/// A call's recording, by reference.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RecordingRef {
+    pub id: String,
+    /// Where it is had as WAV.
+    pub audio: String,
+}
+
 /// A call as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CallView {
@@ -165,8 +173,8 @@ pub struct CallView {
     pub ended_at: Option<When>,
     #[schema(value_type = Option<Object>)]
     pub ending: Option<Ending>,
-    /// The recording's id, for `GET /recordings/{id}`.
-    pub recording: Option<String>,
+    /// What was recorded of it.
+    pub recording: Option<RecordingRef>,
     pub ticket_no: Option<String>,
     pub legs: Vec<LegView>,
     pub three_way: Vec<ThreeWayView>,
@@ -192,7 +200,10 @@ impl CallView {
             agent: record.agent.as_ref().map(ToString::to_string),
             ended_at: record.ended_at.map(When),
             ending: record.ending,
-            recording: record.recording.map(|id| id.to_string()),
+            recording: record.recording.map(|id| RecordingRef {
+                id: id.to_string(),
+                audio: format!("/api/v1/recordings/{id}/audio"),
+            }),
             ticket_no: ticket_no.map(ToString::to_string),
             legs: record.legs.iter().map(LegView::from).collect(),
             three_way: record.three_way.iter().map(ThreeWayView::from).collect(),

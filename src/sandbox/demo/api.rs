@@ -78,7 +78,7 @@ impl Api {
 
     /// A recording as WAV.
     pub async fn recording(&self, id: &str) -> Result<Vec<u8>, Trouble> {
-        Ok(self.client.get(&format!("/recordings/{id}")).await?.body)
+        Ok(self.client.get(&format!("/recordings/{id}/audio")).await?.body)
     }
 }
 

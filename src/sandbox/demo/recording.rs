@@ -9,7 +9,7 @@ use std::{io::Cursor, time::Duration};
 pub struct Measured {
     pub channels: u16,
     pub length: Duration,
-    /// The loudest half second of each tone, in dBov.
+    /// Each tone in its loudest half second on its own side, and on the other side at that moment; in dBov.
     pub citizen_left: f64,
     pub citizen_right: f64,
     pub agent_left: f64,
@@ -29,17 +29,23 @@ pub fn measure(wav: &[u8], tones: Tones) -> Option<Measured> {
     let channels = usize::from(spec.channels);
     let side = |at: usize| samples.iter().skip(at).step_by(channels).copied().collect::<Vec<_>>();
     let (left, right) = (side(0), side(channels - 1));
-    let loudest = |samples: &[i16], hertz: f64| {
-        samples.chunks_exact(4000).map(|half| level_at(half, hertz)).fold(-120.0, f64::max)
+    // The other side is judged at the same moment: speech elsewhere holds every tone a little.
+    let loudest = |own: &[i16], other: &[i16], hertz: f64| {
+        let halves = own.chunks_exact(4000).zip(other.chunks_exact(4000));
+        let levels = halves.map(|(own, other)| (level_at(own, hertz), level_at(other, hertz)));
+        levels.fold((-120.0, -120.0), |best, now| if now.0 > best.0 { now } else { best })
     };
+    let (citizen_left, citizen_right) = loudest(&left, &right, tones.citizen);
+    let (agent_right, agent_left) = loudest(&right, &left, tones.agent);
+    let (department_right, _) = loudest(&right, &left, tones.department);
     Some(Measured {
         channels: spec.channels,
         length,
-        citizen_left: loudest(&left, tones.citizen),
-        citizen_right: loudest(&right, tones.citizen),
-        agent_left: loudest(&left, tones.agent),
-        agent_right: loudest(&right, tones.agent),
-        department_right: loudest(&right, tones.department),
+        citizen_left,
+        citizen_right,
+        agent_left,
+        agent_right,
+        department_right,
     })
 }
 

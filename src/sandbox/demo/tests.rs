@@ -31,7 +31,6 @@ struct State {
     sms: Vec<(String, String)>,
     lost: bool,
     answered: Option<std::time::Instant>,
-    unbridged: Duration,
     legs: Vec<(Call, Feed, usize)>,
     left: Vec<i16>,
     right: Vec<i16>,
@@ -107,7 +106,6 @@ impl Cardboard {
         {
             let mut state = self.lock();
             state.agent_state = "talking";
-            state.unbridged = state.answered.map_or(Duration::ZERO, |at| at.elapsed());
         }
         tokio::spawn(self.clone().mix());
         citizen.wait_ended().await;
@@ -194,7 +192,7 @@ impl Cardboard {
                 });
                 json!({})
             }
-            ("GET", "/recordings/9") => return (200, wav(state.unbridged, &state.left, &state.right)),
+            ("GET", "/recordings/9/audio") => return (200, wav(&state.left, &state.right)),
             ("GET", path) if path.starts_with("/tickets?") => json!({"items": [{"no": NO}]}),
             ("GET", path) if path.starts_with("/tickets/") => json!({"state": state.ticket, "version": 1}),
             ("POST", path) if path.ends_with("/commands") => match command(&mut state, body) {
@@ -229,14 +227,12 @@ fn command(state: &mut State, body: &Value) -> Option<()> {
     Some(())
 }
 
-fn wav(unbridged: Duration, left: &[i16], right: &[i16]) -> Vec<u8> {
+fn wav(left: &[i16], right: &[i16]) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     let format = hound::SampleFormat::Int;
     let spec = hound::WavSpec { channels: 2, sample_rate: 8000, bits_per_sample: 16, sample_format: format };
     let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
-    // What was before the bridge is silence here.
-    let quiet = vec![0i16; unbridged.as_millis() as usize * 8];
-    for (l, r) in quiet.iter().zip(&quiet).chain(left.iter().zip(right)) {
+    for (l, r) in left.iter().zip(right) {
         writer.write_sample(*l).unwrap();
         writer.write_sample(*r).unwrap();
     }
