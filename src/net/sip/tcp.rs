@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -218,8 +219,10 @@ async fn read(mut reader: tokio::net::tcp::OwnedReadHalf, shared: &Shared, flow:
                 }
                 Err(FrameError(error)) => {
                     // Ambiguous framing: say so where that is possible, then close (RFC 3261 section 18.3).
+                    metrics::counter!("hotline_sip_unframed_total").increment(1);
                     if let Some(response) = error.response() {
-                        let _ = queue.try_send(response.to_bytes());
+                        let tag = RandomState::new().hash_one(flow.connection);
+                        let _ = queue.try_send(response.with_to_tag(&format!("{tag:016x}")).to_bytes());
                     }
                     return;
                 }
