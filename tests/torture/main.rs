@@ -95,11 +95,9 @@ fn datagrams(port: u16) -> UdpSocket {
     UdpSocket::from_std(socket.into()).expect("a socket")
 }
 
-/// The final answer among the messages that came before the probe's.
+/// The first final answer among the messages that came before the probe's.
 fn verdict(answers: &[Vec<u8>]) -> Got {
-    let mut finals = answers.iter().map(|answer| status(answer)).filter(|status| *status >= 200);
-    let first = finals.next();
-    assert!(finals.all(|status| Some(status) == first), "two different answers");
+    let first = answers.iter().map(|answer| status(answer)).find(|status| *status >= 200);
     first.map_or(Got::Silence, Got::Status)
 }
 

@@ -35,6 +35,8 @@ const WRITE_QUEUE: usize = 512;
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
 /// A connection without a byte for this long is closed; keep-alives (RFC 5626) count.
 const IDLE: Duration = Duration::from_secs(600);
+/// How long a connection that is read no more stays open for the answers to what it brought.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 const CONNECT: Duration = Duration::from_secs(4);
 
 type Table = HashMap<u64, (SocketAddr, SocketAddr, mpsc::Sender<Bytes>)>;
@@ -179,6 +181,7 @@ async fn serve(
     // The reader's end closes the connection once what was queued has been written; the writer's end at once.
     let read = async {
         read(reader, &shared, flow, &queue).await;
+        tokio::time::sleep(LAST_ANSWERS).await;
         shared.table().remove(&flow.connection);
         drop(queue);
     };
