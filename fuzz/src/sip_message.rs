@@ -247,21 +247,14 @@ fn parts(line: &Bytes) {
         assert_eq!(h.reasons().len(), 1);
     }
     let mut h = Headers::new();
-    for name in
-        [HeaderName::Warning, HeaderName::Replaces, HeaderName::SessionExpires, HeaderName::Reason, HeaderName::RetryAfter]
-    {
+    for name in [
+        HeaderName::Warning,
+        HeaderName::Replaces,
+        HeaderName::SessionExpires,
+        HeaderName::Reason,
+        HeaderName::RetryAfter,
+    ] {
         h.push(name, line.clone());
     }
     headers(&h);
-}
-
-/// A fault planted to show that fuzzing finds what no seed holds: an `rport` of just this number in the topmost Via of
-/// a well-formed request.
-#[cfg(planted_fault)]
-pub fn planted_fault(data: &[u8]) {
-    if let Ok(Message::Request(request)) = Message::parse(Bytes::copy_from_slice(data))
-        && let Ok(via) = request.headers.top_via()
-    {
-        assert_ne!(via.rport(), Some(Some(31_337)), "the planted fault");
-    }
 }

@@ -52,8 +52,7 @@ fn cut(stream: &[u8], piece: usize, limits: Limits) -> Vec<Bytes> {
 /// An endpoint survives the messages, whatever its user does, and is empty a minute later.
 fn drive(frames: &[Bytes]) {
     let limits = EndpointLimits { legs: 4, transactions: 16, retry_after: 5 };
-    let mut endpoint =
-        Endpoint::new(EndpointConfig { limits, ..EndpointConfig::default() }, IdGen::new(0, 0), [1; 32]);
+    let mut endpoint = Endpoint::new(EndpointConfig { limits, ..EndpointConfig::default() }, IdGen::new(0, 0), [1; 32]);
     let mut registrar = Registrar::new(RegistrarConfig::default());
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let mut now = crate::now();
