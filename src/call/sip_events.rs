@@ -252,7 +252,7 @@ impl Call {
     /// The party that the caller talked to is gone: the end of the call, unless it was lost.
     fn other_left(&mut self, now: Now, id: LegId, ending: Ending) {
         if ending.what == What::Lost && self.is_agent(id) {
-            self.agent_lost(now, id);
+            self.agent_gone(now, id, ending);
         } else {
             if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
                 self.release_agent(now, None, agent);
@@ -270,16 +270,18 @@ impl Call {
             self.hand_over(now, department);
         } else {
             self.hang_up(now, department, Ending { whose: Whose::Us, what: What::Withdrawn, sip: 487, q850: 16 });
-            let _ = ending;
-            self.agent_lost(now, id);
+            self.agent_gone(now, id, ending);
         }
     }
 
-    /// The agent's telephone died: a holding clip, and the front of the queue.
-    fn agent_lost(&mut self, now: Now, id: LegId) {
+    /// The agent is gone and nobody else is there for the citizen: a holding clip, and the front of the queue. Who only
+    /// hung up stays as ready as before; a telephone that died is rung no more.
+    fn agent_gone(&mut self, now: Now, id: LegId, ending: Ending) {
         if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
-            let status = acd::Status::NotReady { reason: "phone_lost".to_owned() };
-            self.acd(acd::Input::SetStatus { agent: agent.clone(), status });
+            if ending.what == What::Lost {
+                let status = acd::Status::NotReady { reason: "phone_lost".to_owned() };
+                self.acd(acd::Input::SetStatus { agent: agent.clone(), status });
+            }
             self.release_agent(now, None, agent.clone());
             self.say(Said::AgentLost { agent });
         }

@@ -29,8 +29,7 @@ use crate::{
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -161,7 +160,9 @@ pub struct Switch<M> {
     acd: Acd,
     calls: HashMap<CallId, Call>,
     legs: HashMap<LegId, CallId>,
-    timers: BinaryHeap<Reverse<(Instant, CallId)>>,
+    timers: BTreeSet<(Instant, CallId)>,
+    /// For when each call is in `timers`, once at most.
+    armed: HashMap<CallId, Instant>,
     media: M,
     rng: StdRng,
     draining: bool,
@@ -193,7 +194,8 @@ impl<M: MediaPort> Switch<M> {
             acd,
             calls: HashMap::new(),
             legs: HashMap::new(),
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
+            armed: HashMap::new(),
             media,
             rng,
             draining: false,
@@ -242,7 +244,7 @@ impl<M: MediaPort> Switch<M> {
 
     /// When [`Switch::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let calls = self.timers.peek().map(|Reverse((at, _))| *at);
+        let calls = self.timers.first().map(|(at, _)| *at);
         [calls, self.endpoint.poll_timeout(), self.acd.poll_timeout(), self.registrar.poll_timeout()]
             .into_iter()
             .flatten()
@@ -254,14 +256,12 @@ impl<M: MediaPort> Switch<M> {
         self.endpoint.handle_timeout(now);
         self.acd.handle_timeout(now);
         self.registrar.handle_timeout(now);
-        while let Some(Reverse((at, id))) = self.timers.peek().copied()
+        while let Some((at, id)) = self.timers.first().copied()
             && at <= now.mono
         {
-            self.timers.pop();
-            // An entry that is no longer the call's own is left from an earlier plan.
-            if let Some(call) =
-                self.calls.get_mut(&id).filter(|call| call.poll_timeout().is_some_and(|at| at <= now.mono))
-            {
+            self.timers.pop_first();
+            self.armed.remove(&id);
+            if let Some(call) = self.calls.get_mut(&id) {
                 call.handle_timeout(now);
                 self.follow(now, id);
             }
@@ -427,13 +427,30 @@ impl<M: MediaPort> Switch<M> {
     }
 
     fn follow(&mut self, now: Now, id: CallId) {
-        let before = self.calls.get(&id).and_then(Call::poll_timeout);
         while let Some(output) = self.calls.get_mut(&id).and_then(Call::poll_output) {
             self.call_output(now, id, output);
         }
-        let after = self.calls.get(&id).and_then(Call::poll_timeout);
-        if let Some(at) = after.or(before) {
-            self.timers.push(Reverse((at, id)));
+        self.arm(id);
+    }
+
+    /// Sets a call's one timer to what it next wants.
+    fn arm(&mut self, id: CallId) {
+        let wanted = self.calls.get(&id).and_then(Call::poll_timeout);
+        let armed = self.armed.get(&id).copied();
+        if wanted == armed {
+            return;
+        }
+        if let Some(at) = armed {
+            self.timers.remove(&(at, id));
+        }
+        match wanted {
+            Some(at) => {
+                self.timers.insert((at, id));
+                self.armed.insert(id, at);
+            }
+            None => {
+                self.armed.remove(&id);
+            }
         }
     }
 

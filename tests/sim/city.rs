@@ -1,0 +1,157 @@
+//! A small city: its switch, its numbers, its agents and its departments.
+
+use crate::engine_room::EngineRoom;
+use hotline::{
+    acd::{self, Acd, config::QueueConfig},
+    app::switch::{Config, HotlineEntry, Parts, Profile, RouteTo, Seat, Switch},
+    call::{
+        message::{Clips, HotlineRefusal, HotlineTarget, Settings},
+        topology::RING_BACK,
+    },
+    clock::Now,
+    config::{self, Target},
+    ids::IdGen,
+    media::{clip::Clip, tone::Sine},
+    sip::{
+        auth::{Algorithm, Authenticator, ha1},
+        endpoint::{Endpoint, EndpointConfig},
+        registrar::{Registrar, RegistrarConfig},
+    },
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// What carriers and departments speak to.
+pub const TRUNK: &str = "192.0.2.1:5060";
+/// What agents' telephones speak to.
+pub const AGENTS: &str = "192.0.2.1:5070";
+pub const REALM: &str = "hotline";
+
+/// Clips are tones here, so that what a party hears can be told: name, frequency, milliseconds.
+const CLIPS: &[(&str, f64, usize)] = &[
+    ("prompts/music_on_hold.wav", MUSIC, 2_000),
+    ("prompts/zh/agent_lost.wav", AGENT_LOST, 3_000),
+    ("prompts/zh/hold.wav", 230.0, 500),
+    ("prompts/zh/three_way_joined.wav", 190.0, 300),
+    ("prompts/zh/three_way_connecting.wav", 150.0, 300),
+    ("prompts/zh/outbound_notice.wav", NOTICE, 1_000),
+    ("prompts/zh/invalid_key.wav", INVALID_KEY, 500),
+    ("prompts/zh/queue_full.wav", 410.0, 500),
+];
+pub const MUSIC: f64 = 310.0;
+pub const AGENT_LOST: f64 = 270.0;
+pub const NOTICE: f64 = 110.0;
+pub const INVALID_KEY: f64 = 370.0;
+
+/// The departments: number, the address where it is rung.
+pub const DEPARTMENTS: &[(&str, &str)] = &[("12330", "198.51.100.30:5060"), ("12333", "198.51.100.33:5060")];
+
+const TRUNK_PROFILE: &str = r#"
+name = "trunk"
+kind = "trunk"
+listen = ["udp:192.0.2.1:5060"]
+allow = ["198.51.100.0/24"]
+auth = "none"
+codecs = ["PCMA", "PCMU"]
+
+[[number]]
+match = ["12345"]
+queue = "general"
+ticket = true
+
+[[number]]
+match = ["3XXX"]
+room = true
+
+[[number]]
+match = ["4000"]
+play_loop = "prompts/music_on_hold.wav"
+"#;
+
+const AGENTS_PROFILE: &str = r#"
+name = "agents"
+kind = "agents"
+listen = ["udp:192.0.2.1:5070"]
+allow = ["203.0.113.0/24"]
+auth = "digest"
+algorithms = ["SHA-256", "MD5"]
+realm = "hotline"
+codecs = ["PCMA", "PCMU"]
+"#;
+
+/// An agent's password.
+pub fn password(agent: &str) -> String {
+    format!("secret-{agent}")
+}
+
+/// All agents that the city has, at work or not.
+fn agents() -> impl Iterator<Item = String> {
+    (8001..8040).map(|number: u32| number.to_string())
+}
+
+fn profile(text: &str) -> Profile {
+    let settings = config::Profile::parse(text, "sim.toml").expect("a sound profile");
+    let route = |target: &Target| match target {
+        Target::Queue(queue) => RouteTo::Queue(queue.clone()),
+        Target::Room => RouteTo::Room,
+        Target::PlayLoop(clip) => RouteTo::PlayLoop(clip.clone()),
+        Target::Flow(_) | Target::Hold | Target::Bridge { .. } => unreachable!("not in these profiles"),
+    };
+    let routes = settings.numbers.iter().map(|number| route(&number.target)).collect();
+    let contact = settings.listen[0].address;
+    Profile { settings, routes, contact }
+}
+
+fn clips() -> Clips {
+    let tone = |(name, hertz, ms): &(&str, f64, usize)| {
+        let mut samples = vec![0; ms * 8];
+        Sine::new(*hertz, 8_000.0).fill(&mut samples);
+        ((*name).to_owned(), Arc::new(Clip::from_samples(*name, &samples)))
+    };
+    let mut clips: Clips = CLIPS.iter().map(tone).collect();
+    clips.insert(RING_BACK.to_owned(), Arc::new(Clip::ring_back()));
+    clips
+}
+
+/// The city's switch.
+pub fn switch(seed: u64, now: Now) -> Switch<EngineRoom> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let target = |(number, address): &(&str, &str)| {
+        let target = Ok(HotlineTarget { name: format!("部门{number}"), uri: format!("sip:{number}@{address}") });
+        ((*number).into(), HotlineEntry { target, calendar: None })
+    };
+    let mut hotlines: std::collections::HashMap<_, _> = DEPARTMENTS.iter().map(target).collect();
+    hotlines.insert("12319".into(), HotlineEntry { target: Err(HotlineRefusal::Merged), calendar: None });
+    let seat = |number: String| {
+        let seat = Seat { agent: number.as_str().into(), skills: Vec::new(), ready: true };
+        (number.as_str().into(), seat)
+    };
+    let config = Config {
+        profiles: vec![profile(TRUNK_PROFILE), profile(AGENTS_PROFILE)],
+        credentials: agents().map(|agent| (agent.clone(), ha1(&agent, REALM, &password(&agent)))).collect(),
+        hotlines,
+        seats: agents().map(seat).collect(),
+        realm: REALM.to_owned(),
+        own_addresses: Vec::new(),
+        call: Arc::new(Settings { clips: Arc::new(clips()), ..Settings::default() }),
+    };
+    let ids = IdGen::new(0, now.wall.0);
+    let queue = QueueConfig { ring_timeout: Duration::from_secs(20), ..QueueConfig::new("general") };
+    let acd = acd::config::Config { epoch: 1, queues: vec![queue], agents: acd::config::AgentRules::default() };
+    let address: SocketAddr = TRUNK.parse().expect("an address");
+    Switch::new(Parts {
+        acd: Acd::new(acd, ids.clone(), StdRng::from_seed(rng.random()), now).expect("a sound queue"),
+        auth: Authenticator::new(
+            REALM,
+            &rng.random::<[u8; 32]>(),
+            vec![Algorithm::Sha256, Algorithm::Md5],
+            Duration::from_secs(300),
+        ),
+        registrar: Registrar::new(RegistrarConfig::default()),
+        endpoint: Endpoint::new(EndpointConfig::default(), ids.clone(), rng.random()),
+        ids,
+        media: EngineRoom::new(seed, now.mono, now, address.ip()),
+        rng,
+        config: Arc::new(config),
+    })
+}

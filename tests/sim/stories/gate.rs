@@ -1,0 +1,108 @@
+//! The gate: what is refused, and with which status.
+
+use crate::{phone::Line, world::World};
+use hotline::{app::switch::Input, call::cdr::StateName};
+
+/// A citizen's session description that offers nothing but G.729.
+const G729: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.100\r\ns=-\r\nc=IN IP4 198.51.100.100\r\nt=0 0\r\n\
+                    m=audio 10000 RTP/AVP 18\r\na=rtpmap:18 G729/8000\r\n";
+
+fn over(status: &str) -> Line {
+    Line::Over(status.into())
+}
+
+#[test]
+fn no_common_codec_is_488() {
+    let mut w = World::new();
+    let citizen = w.citizen("1001");
+    w.phones[citizen].dial(w.now, "1001", "12345", Some(G729.into()), false);
+    w.run(2);
+    assert_eq!(w.line(citizen), over("488"));
+    w.ends();
+}
+
+#[test]
+fn an_unknown_number_is_404() {
+    let mut w = World::new();
+    let citizen = w.citizen("1001");
+    w.dials(citizen, "54321");
+    w.run(2);
+    assert_eq!(w.line(citizen), over("404"));
+    assert_eq!(w.kept(), (0, 0));
+    w.ends();
+}
+
+#[test]
+fn a_wrong_password_is_401() {
+    let mut w = World::new();
+    let agent = w.agent_at_home("8001");
+    w.phones[agent].register(w.now, "wrong");
+    w.run(2);
+    assert_eq!(w.phones[agent].registered, Some(401));
+    assert_eq!(w.count("switch>8001: 401 REGISTER"), 2);
+    assert!(w.switch.acd().agent(&"8001".into(), w.now).is_none(), "nobody is signed in");
+    w.ends();
+}
+
+#[test]
+fn an_unregistered_telephone_that_calls_is_challenged() {
+    let mut w = World::new();
+    let agent = w.agent_at_home("8001");
+    w.dials(agent, "12345");
+    w.run(2);
+    assert_eq!(w.line(agent), over("401"));
+    assert_eq!(w.kept(), (0, 0));
+    w.ends();
+}
+
+#[test]
+fn a_draining_switch_takes_no_new_calls_and_goes_on_with_the_old() {
+    let mut w = World::new();
+    let agent = w.agent("8001");
+    let (old, new) = (w.citizen("1001"), w.citizen("1002"));
+    w.calls(old);
+    w.run(3);
+    w.switch_input(Input::Drain);
+    w.calls(new);
+    w.run(2);
+    assert_eq!(w.line(new), over("503"));
+    assert_eq!(w.state(old), StateName::Talking);
+    assert!(w.converse(&[old, agent]));
+    w.ends();
+}
+
+#[test]
+fn the_end_of_a_drain_hangs_everybody_up() {
+    let mut w = World::new();
+    let agent = w.agent("8001");
+    let (talking, waiting) = (w.citizen("1001"), w.citizen("1002"));
+    w.calls(talking);
+    w.run(3);
+    w.calls(waiting);
+    w.run(3);
+    w.switch.end_all(w.now);
+    w.run(2);
+    for who in [agent, talking, waiting] {
+        assert_eq!(w.line(who), over("BYE"));
+    }
+    w.ends();
+}
+
+#[test]
+fn a_call_for_which_no_port_is_free_is_503() {
+    let mut w = World::new();
+    let agent = w.agent("8001");
+    let (first, second) = (w.citizen("1001"), w.citizen("1002"));
+    w.switch.media().ports = 1;
+    w.calls(first);
+    w.run(2);
+    // The agent's leg finds no port: the citizen goes on waiting.
+    assert_eq!(w.state(first), StateName::Queued);
+    assert!(!w.is_rung(agent));
+    w.calls(second);
+    w.run(2);
+    assert_eq!(w.line(second), over("503"));
+    w.switch.media().ports = usize::MAX;
+    w.until(40, "a port is free again", |w| w.is_up(agent));
+    w.ends();
+}

@@ -1,0 +1,7 @@
+//! The stories, by whom they are about.
+
+mod agents;
+mod citizens;
+mod departments;
+mod gate;
+mod network;

@@ -1,0 +1,573 @@
+//! The world of a story: the switch, the telephones, the network between them, and time.
+
+use crate::{
+    city,
+    engine_room::EngineRoom,
+    phone::{Act, Line, Manner, Phone},
+};
+use bytes::Bytes;
+use hotline::{
+    acd::{
+        agent::StateName as AgentState,
+        message::{self as acd, Status},
+    },
+    app::switch::{Input, Output, Switch},
+    call::{
+        Command, Rejected,
+        cdr::{CallRecord, LegStateName, Role, StateName, What},
+        message::Said,
+    },
+    clock::{Now, UnixMillis},
+    ids::{CallId, LegId},
+    media::sdp::Direction,
+    sip::endpoint,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+/// What the network does to a datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// Of a hundred, how many are lost.
+    pub loss: u32,
+    /// Of a hundred, how many come twice.
+    pub duplicate: u32,
+    /// The delay's bounds in milliseconds; what is delayed differently comes in another order.
+    pub delay: (u64, u64),
+}
+
+/// One of the world's telephones.
+pub type Who = usize;
+
+enum Happening {
+    Sip { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    Rtp { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    Spooled(CallId),
+    Act(Who, Act),
+}
+
+pub struct World {
+    pub now: Now,
+    pub switch: Switch<EngineRoom>,
+    pub phones: Vec<Phone>,
+    pub network: Network,
+    /// SIP messages for which it holds are lost; they are written as in `sent`.
+    pub lose: Box<dyn FnMut(&str) -> bool>,
+    /// All SIP messages that were sent, as `8001>switch: 200 INVITE`.
+    pub sent: Vec<String>,
+    /// How often telephones send 20 ms of voice.
+    pub voice: Duration,
+    /// How long the spool takes.
+    pub spool: Duration,
+    pub said: Vec<(CallId, Said)>,
+    /// The latest record of each call.
+    pub records: BTreeMap<CallId, CallRecord>,
+    spooled: BTreeMap<CallId, usize>,
+    over: BTreeMap<CallId, usize>,
+    agenda: BTreeMap<(Instant, u64), Happening>,
+    number: u64,
+    pub rng: StdRng,
+    started: Instant,
+    seed: u64,
+    by_ip: HashMap<IpAddr, Who>,
+    ended: bool,
+}
+
+impl World {
+    /// A world without telephones, where nothing is lost and everything takes 10 ms.
+    pub fn new() -> World {
+        World::of(1, Network { loss: 0, duplicate: 0, delay: (10, 10) })
+    }
+
+    /// A world where everything random follows from `seed`.
+    pub fn of(seed: u64, network: Network) -> World {
+        let now = Now { mono: Instant::now(), wall: UnixMillis(1_760_000_000_000) };
+        World {
+            now,
+            switch: city::switch(seed, now),
+            phones: Vec::new(),
+            network,
+            lose: Box::new(|_| false),
+            sent: Vec::new(),
+            voice: Duration::from_millis(20),
+            spool: Duration::from_millis(5),
+            said: Vec::new(),
+            records: BTreeMap::new(),
+            spooled: BTreeMap::new(),
+            over: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            number: 0,
+            rng: StdRng::seed_from_u64(seed),
+            started: now.mono,
+            seed,
+            by_ip: HashMap::new(),
+            ended: false,
+        }
+    }
+
+    // ---- who is there ----
+
+    fn add(&mut self, name: &str, sip: SocketAddr, agent: bool) -> Who {
+        let who = self.phones.len();
+        let seed = self.rng.random();
+        self.phones.push(Phone::new(who as u16 + 1, name, sip, agent, seed));
+        self.by_ip.insert(sip.ip(), who);
+        who
+    }
+
+    /// A citizen's telephone, behind the carrier.
+    pub fn citizen(&mut self, number: &str) -> Who {
+        let host = 100 + self.phones.len() as u8;
+        self.add(number, SocketAddr::from(([198, 51, 100, host], 5060)), false)
+    }
+
+    /// An agent's telephone, registered and ready; it answers after a second.
+    pub fn agent(&mut self, number: &str) -> Who {
+        let who = self.agent_at_home(number);
+        self.phones[who].register(self.now, &city::password(number));
+        let patience = self.now.mono + Duration::from_secs(32);
+        while self.phones[who].registered.is_none() && self.now.mono < patience {
+            self.run_ms(20);
+        }
+        assert_eq!(self.phones[who].registered, Some(200), "{number} registers");
+        who
+    }
+
+    /// An agent's telephone that is not registered.
+    pub fn agent_at_home(&mut self, number: &str) -> Who {
+        let host = 1 + self.phones.len() as u8;
+        self.add(number, SocketAddr::from(([203, 0, 113, host], 5060)), true)
+    }
+
+    /// A department's telephone.
+    pub fn department(&mut self, number: &str, manner: Manner) -> Who {
+        let (_, address) = city::DEPARTMENTS.iter().find(|(own, _)| *own == number).expect("a department");
+        let who = self.add(number, address.parse().expect("an address"), false);
+        self.phones[who].manner = manner;
+        who
+    }
+
+    // ---- what they do ----
+
+    /// A citizen calls 12345.
+    pub fn calls(&mut self, who: Who) -> LegId {
+        self.dials(who, "12345")
+    }
+
+    /// A citizen calls a number.
+    pub fn dials(&mut self, who: Who, number: &str) -> LegId {
+        let from = self.phones[who].name.clone();
+        let leg = self.phones[who].dial(self.now, &from, number, None, false);
+        self.settle();
+        leg
+    }
+
+    /// Hangs up all its calls.
+    pub fn hangs_up(&mut self, who: Who) {
+        for leg in self.phones[who].lines() {
+            self.act(who, Act::HangUp(leg));
+        }
+    }
+
+    /// Picks up whatever rings.
+    pub fn answers(&mut self, who: Who) {
+        for leg in self.phones[who].lines() {
+            self.act(who, Act::Answer(leg));
+        }
+    }
+
+    pub fn act(&mut self, who: Who, act: Act) {
+        self.phones[who].act(self.now, act, self.voice);
+        self.settle();
+    }
+
+    /// Presses keys on its first call, four a second.
+    pub fn presses(&mut self, who: Who, keys: &str) {
+        let Some(leg) = self.phones[who].lines().first().copied() else { return };
+        for key in keys.chars() {
+            self.act(who, Act::Key(leg, key));
+            self.run_ms(250);
+        }
+    }
+
+    /// Holds or resumes its first call by its own button.
+    pub fn reinvites(&mut self, who: Who, direction: Direction) {
+        let Some(leg) = self.phones[who].lines().first().copied() else { return };
+        self.phones[who].reinvite(self.now, leg, direction);
+        self.settle();
+    }
+
+    /// A command on the call of a citizen.
+    pub fn command(&mut self, citizen: Who, command: Command) -> Result<(), Option<Rejected>> {
+        let call = self.call(citizen).id;
+        self.switch_now();
+        let result = self.switch.command(self.now, call, command);
+        self.settle();
+        result
+    }
+
+    /// A change to an agent by API.
+    pub fn agent_input(&mut self, input: acd::Input) {
+        self.switch_now();
+        self.switch.agent_input(self.now, input).expect("the ACD takes it");
+        self.settle();
+    }
+
+    pub fn switch_input(&mut self, input: Input) {
+        self.switch_now();
+        self.switch.handle_input(self.now, input);
+        self.settle();
+    }
+
+    // ---- what is seen ----
+
+    /// The latest call of a citizen.
+    pub fn call(&self, citizen: Who) -> &CallRecord {
+        let from = &self.phones[citizen].name;
+        self.records.values().rev().find(|record| record.from == *from).expect("the citizen called")
+    }
+
+    pub fn state(&self, citizen: Who) -> StateName {
+        self.call(citizen).state
+    }
+
+    /// How the citizen's call ended.
+    pub fn what(&self, citizen: Who) -> Option<What> {
+        self.call(citizen).ending.map(|ending| ending.what)
+    }
+
+    /// How the last attempt at a three-way call went.
+    pub fn outcome(&self, citizen: Who) -> &str {
+        self.call(citizen).three_way.last().map_or("none", |attempt| &attempt.outcome)
+    }
+
+    /// A leg of the citizen's call by its role, such as the department's.
+    pub fn leg_of(&self, citizen: Who, role: impl Fn(&Role) -> bool) -> LegId {
+        self.call(citizen).legs.iter().rfind(|leg| role(&leg.role)).expect("such a leg").id
+    }
+
+    pub fn agent_state(&self, agent: &str) -> AgentState {
+        self.snapshot(agent).state
+    }
+
+    pub fn agent_status(&self, agent: &str) -> Status {
+        self.snapshot(agent).status
+    }
+
+    fn snapshot(&self, agent: &str) -> hotline::acd::snapshot::AgentSnapshot {
+        self.switch.acd().agent(&agent.into(), self.now).expect("a known agent")
+    }
+
+    /// The numbers of those who wait, in order.
+    pub fn waiting(&self) -> Vec<String> {
+        let queue = self.switch.acd().queue(&"general".into(), self.now, 1_000).expect("the queue");
+        queue.waiting.iter().map(|waiter| self.records[&waiter.call].from.clone()).collect()
+    }
+
+    /// Where the first call of a telephone stands.
+    pub fn line(&self, who: Who) -> Line {
+        self.phones[who].legs.values().next_back().expect("it has a call").line.clone()
+    }
+
+    pub fn is_rung(&self, who: Who) -> bool {
+        self.phones[who].legs.values().any(|leg| leg.line == Line::Rung)
+    }
+
+    pub fn is_up(&self, who: Who) -> bool {
+        self.phones[who].legs.values().any(|leg| leg.line == Line::Up)
+    }
+
+    /// Whether `who` hears the voice of `other`.
+    pub fn hears(&self, who: Who, other: Who) -> bool {
+        self.hears_tone(who, self.phones[other].tone)
+    }
+
+    pub fn hears_tone(&self, who: Who, hertz: f64) -> bool {
+        self.phones[who].hears(self.now, hertz)
+    }
+
+    /// Whether these all hear each other, and nobody himself.
+    pub fn converse(&self, all: &[Who]) -> bool {
+        all.iter().all(|who| all.iter().all(|other| self.hears(*who, *other) == (who != other)))
+    }
+
+    /// How many messages were sent that are written so.
+    pub fn count(&self, message: &str) -> usize {
+        self.sent.iter().filter(|sent| sent.starts_with(message)).count()
+    }
+
+    pub fn has_said(&self, wanted: impl Fn(&Said) -> bool) -> bool {
+        self.said.iter().any(|(_, said)| wanted(said))
+    }
+
+    // ---- time ----
+
+    pub fn run(&mut self, seconds: u64) {
+        self.run_ms(seconds * 1_000);
+    }
+
+    pub fn run_ms(&mut self, millis: u64) {
+        let until = self.now.mono + Duration::from_millis(millis);
+        self.settle();
+        while self.step(until) {}
+        self.now = self.now.plus(until.saturating_duration_since(self.now.mono));
+        self.switch_now();
+    }
+
+    /// Lets time pass until something holds; a story that waits for longer than `seconds` has failed.
+    pub fn until(&mut self, seconds: u64, what: &str, holds: impl Fn(&World) -> bool) {
+        let end = self.now.mono + Duration::from_secs(seconds);
+        while !holds(self) {
+            assert!(self.now.mono < end, "within {seconds} s: {what}");
+            self.run_ms(20);
+        }
+    }
+
+    fn step(&mut self, until: Instant) -> bool {
+        let agenda = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let switch = self.switch.poll_timeout();
+        let media = self.switch.media().engine.poll_timeout();
+        let phones = self.phones.iter().filter_map(|phone| phone.endpoint.poll_timeout()).min();
+        let next = [agenda, switch, media, phones].into_iter().flatten().min();
+        let Some(next) = next.filter(|next| *next <= until) else { return false };
+        self.now = self.now.plus(next.saturating_duration_since(self.now.mono));
+        self.switch_now();
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= next);
+        if due(agenda) {
+            if let Some((_, happening)) = self.agenda.pop_first() {
+                self.happen(happening);
+            }
+        } else if due(media) {
+            self.switch.media().tick();
+        } else if due(switch) {
+            self.switch.handle_timeout(self.now);
+        } else {
+            for phone in &mut self.phones {
+                if due(phone.endpoint.poll_timeout()) {
+                    phone.endpoint.handle_timeout(self.now);
+                }
+            }
+        }
+        self.settle();
+        true
+    }
+
+    fn switch_now(&mut self) {
+        self.switch.media().now = self.now;
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Sip { from, to, bytes } => match self.by_ip.get(&to.ip()) {
+                Some(who) => self.phones[*who].receive(self.now, from, bytes),
+                None => {
+                    let transport = endpoint::Transport::Udp;
+                    let flow = endpoint::Flow { transport, local: to, remote: from, connection: 0 };
+                    self.switch.handle_input(self.now, Input::Sip(endpoint::Input::Packet { flow, bytes }));
+                }
+            },
+            Happening::Rtp { from, to, bytes } => match self.by_ip.get(&to.ip()) {
+                Some(who) => self.phones[*who].hear(self.now, to, &bytes),
+                None => self.switch.media().receive(from, to, &bytes),
+            },
+            Happening::Spooled(call) => self.switch.handle_input(self.now, Input::Spooled { call, durable: true }),
+            Happening::Act(who, act) => self.phones[who].act(self.now, act, self.voice),
+        }
+    }
+
+    fn plan(&mut self, after: Duration, happening: Happening) {
+        self.number += 1;
+        self.agenda.insert((self.now.mono + after, self.number), happening);
+    }
+
+    /// Carries on everything that anybody wants done, until all are quiet.
+    pub fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            while let Some(output) = self.switch.poll_output() {
+                quiet = false;
+                self.switch_output(output);
+            }
+            let out = &mut self.switch.media().out;
+            let (events, datagrams) = (std::mem::take(&mut out.events), std::mem::take(&mut out.datagrams));
+            for event in events {
+                quiet = false;
+                self.switch.handle_input(self.now, Input::Media(event));
+            }
+            for (from, to, bytes) in datagrams {
+                self.post_rtp(from, to, bytes);
+            }
+            for who in 0..self.phones.len() {
+                quiet &= !self.phone_outputs(who);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn phone_outputs(&mut self, who: Who) -> bool {
+        let mut busy = false;
+        while let Some(output) = self.phones[who].endpoint.poll_output() {
+            busy = true;
+            match output {
+                endpoint::Output::Event(event) => self.phones[who].take(self.now, event),
+                endpoint::Output::Transmit { flow, bytes } if !self.phones[who].dead => self.post_sip(flow, bytes),
+                endpoint::Output::Transmit { .. } => {}
+            }
+        }
+        for (after, act) in std::mem::take(&mut self.phones[who].wishes) {
+            self.plan(after, Happening::Act(who, act));
+        }
+        for (from, to, bytes) in std::mem::take(&mut self.phones[who].rtp_out) {
+            if !self.phones[who].dead {
+                self.post_rtp(from, to, bytes);
+            }
+        }
+        busy
+    }
+
+    fn switch_output(&mut self, output: Output) {
+        match output {
+            Output::Transmit { flow, bytes } => self.post_sip(flow, bytes),
+            Output::Spool(record) => {
+                *self.spooled.entry(record.id).or_default() += 1;
+                let call = record.id;
+                self.records.insert(call, *record);
+                self.plan(self.spool, Happening::Spooled(call));
+            }
+            Output::Changed { record, .. } => drop(self.records.insert(record.id, *record)),
+            Output::Over(record) => {
+                *self.over.entry(record.id).or_default() += 1;
+                self.records.insert(record.id, *record);
+            }
+            Output::Said { call, said } => self.said.push((call, said)),
+            Output::Dialog { .. }
+            | Output::RecordingDone { .. }
+            | Output::AgentChanged { .. }
+            | Output::QueueChanged { .. }
+            | Output::AgentTransition(_)
+            | Output::Registered { .. } => {}
+        }
+    }
+
+    fn name(&self, address: SocketAddr) -> &str {
+        self.by_ip.get(&address.ip()).map_or("switch", |who| &self.phones[*who].name)
+    }
+
+    fn post_sip(&mut self, flow: endpoint::Flow, bytes: Bytes) {
+        let (from, to) = (flow.local, flow.remote);
+        let line = format!("{}>{}: {}", self.name(from), self.name(to), summary(&bytes));
+        let lost = (self.lose)(&line);
+        self.sent.push(line);
+        if !lost {
+            self.carry(|bytes| Happening::Sip { from, to, bytes }, bytes);
+        }
+    }
+
+    fn post_rtp(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        self.carry(|bytes| Happening::Rtp { from, to, bytes }, bytes);
+    }
+
+    fn carry(&mut self, happening: impl Fn(Bytes) -> Happening, bytes: Bytes) {
+        let Network { loss, duplicate, delay } = self.network;
+        if self.rng.random_range(0..100) < loss {
+            return;
+        }
+        let copies = if self.rng.random_range(0..100) < duplicate { 2 } else { 1 };
+        for _ in 0..copies {
+            let delay = Duration::from_millis(self.rng.random_range(delay.0..=delay.1));
+            self.plan(delay, happening(bytes.clone()));
+        }
+    }
+
+    // ---- the end ----
+
+    /// The end of a story: everybody hangs up, and nothing is left over anywhere.
+    pub fn ends(mut self) {
+        for who in 0..self.phones.len() {
+            self.phones[who].dead = false;
+            self.hangs_up(who);
+        }
+        self.run(150);
+        self.check_nothing_is_left();
+        self.check_records();
+        self.ended = true;
+    }
+
+    fn check_nothing_is_left(&mut self) {
+        assert_eq!(self.switch.calls(), 0, "calls are left");
+        assert_eq!(self.switch.endpoint().leg_count(), 0, "legs are left in the switch");
+        assert_eq!(self.switch.endpoint().transaction_count(), 0, "transactions are left in the switch");
+        let media = self.switch.media();
+        assert!(media.open.is_empty(), "sockets are left open: {:?}", media.open);
+        assert_eq!(media.engine.legs(), 0, "legs are left in the engine");
+        assert!(media.out.recording.is_empty(), "recordings are left running: {:?}", media.out.recording);
+        for phone in &self.phones {
+            assert_eq!(phone.lines(), [], "{} still has a call", phone.name);
+        }
+        let queue = self.switch.acd().queue(&"general".into(), self.now, 10).expect("the queue");
+        assert_eq!((queue.waiting_count, queue.ringing_count), (0, 0), "callers are left in the queue");
+        for agent in self.switch.acd().agents(self.now) {
+            assert_eq!(agent.state, AgentState::Idle, "agent {} is stuck", agent.agent);
+            assert_eq!((agent.call, agent.offer), (None, None), "agent {} is stuck", agent.agent);
+        }
+    }
+
+    fn check_records(&self) {
+        let recorded: Vec<_> = self.records.values().filter(|record| record.ticket || record.cdr).collect();
+        for record in recorded {
+            assert!(self.spooled.get(&record.id).is_none_or(|n| *n == 1), "spooled once: {record:?}");
+            assert_eq!(self.over.get(&record.id), Some(&1), "over once: {record:?}");
+            assert_eq!(record.state, StateName::Ended, "{record:?}");
+            let ending = record.ending.expect("a classed ending");
+            assert!(record.ended_at.is_some(), "{record:?}");
+            let served = record.served_at.is_some() || record.dialled != "12345";
+            assert!(ending.what != What::Answered || served, "nobody answered: {record:?}");
+            for leg in &record.legs {
+                assert!(leg.ending.is_some() && leg.ended_at.is_some(), "{leg:?} in {record:?}");
+                assert_eq!(leg.state, LegStateName::Over, "{leg:?}");
+            }
+        }
+        assert!(self.spooled.keys().all(|call| self.over.contains_key(call)), "spooled but never over");
+    }
+
+    /// How many calls were spooled, and how many are over.
+    pub fn kept(&self) -> (usize, usize) {
+        (self.spooled.len(), self.over.len())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.ended {
+            let at = self.now.mono.duration_since(self.started).as_secs_f64();
+            eprintln!("seed {}, {at:.3} s into the story; the last messages:", self.seed);
+            for line in self.sent.iter().rev().take(80).rev() {
+                eprintln!("  {line}");
+            }
+            for record in self.records.values().rev().take(3) {
+                eprintln!("  {record:?}");
+            }
+        }
+    }
+}
+
+/// A message in two words: `INVITE`, `180 INVITE`.
+fn summary(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let mut words = first.split(' ');
+    match (words.next(), words.next()) {
+        (Some("SIP/2.0"), Some(status)) => {
+            let cseq = lines.find_map(|line| line.strip_prefix("CSeq: ")).unwrap_or_default();
+            format!("{status} {}", cseq.split(' ').nth(1).unwrap_or_default())
+        }
+        (method, _) => method.unwrap_or_default().to_owned(),
+    }
+}
