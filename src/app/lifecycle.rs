@@ -79,8 +79,13 @@ impl App {
         };
         self.live.set_ticket(Arc::new(record), number);
         metrics::counter!("hotline_calls_accepted_total").increment(1);
+        // The same INVITE once more: the caller never had the answer of an earlier run.
+        let unanswered = self.in_doubt().remove(&accepted.sip_call_id);
         let app = self.clone();
         self.runtime.spawn(async move {
+            if let Some((old, _)) = unanswered {
+                app.forget(old).await;
+            }
             let result = app.spool.accept(accepted).await;
             if let Err(error) = &result {
                 tracing::error!(%call, %error, "a call was refused: its record cannot be kept");

@@ -22,16 +22,16 @@ use crate::{
     call::Rejected,
     clock::Now,
     config::Settings,
-    ids::{AgentNo, Extension, IdGen},
+    ids::{AgentNo, CallId, Extension, IdGen},
     media::recorder::Key,
     net::sms::SmsGateway,
     sms::template::Templates,
-    store::{Spool, Store, StoreError},
+    store::{FinishedCall, Spool, Store, StoreError},
     ticket::Rules,
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 use switch_task::{Overloaded, SwitchHandle};
 
@@ -62,6 +62,8 @@ pub struct App {
     pub runtime: tokio::runtime::Handle,
     pub started: Now,
     pub sms: OnceLock<SmsGateway>,
+    /// Calls of an earlier run that may or may not have been answered, by their SIP Call-ID.
+    in_doubt: Mutex<HashMap<String, (CallId, FinishedCall)>>,
 }
 
 /// Why a use case was not carried out; nothing has changed then.

@@ -5,9 +5,18 @@ use super::{App, lifecycle::finished, switch_task::Ask};
 use crate::{
     call::cdr::{CallRecord, Ending, LegStateName, StateName, What, Whose},
     clock::UnixMillis,
+    ids::CallId,
     sip::dialog::DialogSnapshot,
-    store::Recovered,
+    store::{FinishedCall, Recovered},
 };
+use std::{
+    collections::HashMap,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How long an unanswered caller may take to send its INVITE again: timer A has doubled to 8 s by then.
+const DOUBT: Duration = Duration::from_secs(10);
 
 impl App {
     /// Closes what an earlier run left open, and gives the dialogs that are still to be ended.
@@ -25,6 +34,7 @@ impl App {
         );
         for call in calls {
             let accepted = &call.accepted;
+            let unsure = call.progress.is_none();
             let mut record = call
                 .progress
                 .and_then(|value| serde_json::from_value::<CallRecord>(value).ok())
@@ -54,6 +64,10 @@ impl App {
             if let Some(callback) = finished.callback.as_mut() {
                 callback.reason = "restart".to_owned();
             }
+            if unsure {
+                self.in_doubt().insert(record.sip_call_id.clone(), (record.id, finished));
+                continue;
+            }
             self.close_recording(&record).await;
             if let Err(error) = self.spool.finish(record.id, finished).await {
                 tracing::error!(call = %record.id, %error, "a call of an earlier run stays open");
@@ -61,6 +75,23 @@ impl App {
         }
         let snapshots = dialogs.into_iter().filter_map(|(_, _, value)| serde_json::from_value(value).ok());
         snapshots.collect()
+    }
+
+    /// Calls whose record was durable when the program died, and whose 200 may or may not have been sent. A caller who
+    /// had no answer sends its INVITE again (RFC 3261 section 17.1.1.2), and is then answered with a record of its own.
+    pub(super) fn in_doubt(&self) -> MutexGuard<'_, HashMap<String, (CallId, FinishedCall)>> {
+        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until callers had the time to send their INVITE again; those who did not had been answered.
+    pub(super) async fn settle_doubts(&self) {
+        tokio::time::sleep(DOUBT).await;
+        let left: Vec<(CallId, FinishedCall)> = self.in_doubt().drain().map(|(_, call)| call).collect();
+        for (call, finished) in left {
+            if let Err(error) = self.spool.finish(call, finished).await {
+                tracing::error!(%call, %error, "a call of an earlier run stays open");
+            }
+        }
     }
 
     /// The recording plays up to its last whole second; its row says that it is shortened.
@@ -92,11 +123,11 @@ impl App {
 
 impl App {
     /// No new calls from here on; done when the last one has ended, or when `longest` is over.
-    pub async fn drain(&self, longest: std::time::Duration) {
+    pub async fn drain(&self, longest: Duration) {
         let _ = self.switch.ask(Ask::Input(super::switch::Input::Drain)).await;
         let ended = async {
             while self.live.calls().iter().any(|call| call.record.ended_at.is_none()) {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
         let _ = tokio::time::timeout(longest, ended).await;
@@ -105,7 +136,7 @@ impl App {
     /// Hangs up what is left, and writes down what is to be kept.
     pub async fn stop(&self) {
         let _ = self.switch.ask(Ask::EndAll).await;
-        self.drain(std::time::Duration::from_secs(2)).await;
+        self.drain(Duration::from_secs(2)).await;
         if let Some(gateway) = self.sms.get() {
             gateway.stop().await;
         }

@@ -99,6 +99,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         runtime: tokio::runtime::Handle::current(),
         started: now,
         sms: std::sync::OnceLock::new(),
+        in_doubt: std::sync::Mutex::default(),
         spool: spool.clone(),
         store: store.clone(),
         settings: settings.clone(),
@@ -126,6 +127,8 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let old_dialogs = app.recover(recovered).await;
     switch_task::start(app.clone(), parts, Listen { udp, tcp }, inbox).await?;
     app.end_old_dialogs(old_dialogs).await;
+    let doubts = app.clone();
+    tokio::spawn(async move { doubts.settle_doubts().await });
     spool.start_feeder(store);
     start_sms(&app, &settings);
     Ok(app)

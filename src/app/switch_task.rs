@@ -30,6 +30,8 @@ const MAILBOX: usize = 65_536;
 const BATCH: usize = 64;
 /// How many of those who wait are shown of each queue.
 const WAITERS: usize = 50;
+/// Every so many seconds agents are held against living calls.
+const RECONCILE: u64 = 5;
 /// How often the figures are told.
 const FIGURES: Duration = Duration::from_secs(1);
 
@@ -171,12 +173,24 @@ enum Woken {
 impl Shell {
     async fn run(mut self, mut inbox: mpsc::Receiver<Ask>, mut packets: mpsc::Receiver<endpoint::Input>) {
         let mut figures = clock::now().mono;
+        let mut seconds = 0u64;
+        let mut day = self.app.store.day(clock::now().wall);
         loop {
             self.flush();
             let now = clock::now();
             if now.mono >= figures {
                 figures = now.mono + FIGURES;
                 self.tell_figures();
+                seconds += 1;
+                if seconds.is_multiple_of(RECONCILE) {
+                    self.switch.reconcile(now);
+                }
+                let today = self.app.store.day(now.wall);
+                if today != day {
+                    day = today;
+                    self.switch.new_day(now);
+                }
+                self.flush();
             }
             let due = self.switch.poll_timeout().map_or(figures, |at| at.min(figures));
             match self.wait(&mut inbox, &mut packets, due).await {

@@ -245,6 +245,16 @@ impl Call {
         }
     }
 
+    /// Its id.
+    pub fn id(&self) -> CallId {
+        self.record.id
+    }
+
+    /// Whether one of its legs is rung for this offer.
+    pub fn has_offer(&self, offer: OfferId) -> bool {
+        self.legs.iter().any(|leg| leg.offer.is_some_and(|(id, _)| id == offer))
+    }
+
     /// The caller's leg.
     pub fn caller(&self) -> LegId {
         self.caller

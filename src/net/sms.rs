@@ -337,7 +337,11 @@ impl Gateway {
                 self.bound.send_replace(true);
             }
             SmsEvent::Disconnected { why } => {
-                tracing::warn!(why = why.as_str(), "not bound to the SMS centre any more");
+                match why {
+                    // We hung up ourselves.
+                    CloseReason::Finished => tracing::info!("unbound from the SMS centre"),
+                    why => tracing::warn!(why = why.as_str(), "not bound to the SMS centre any more"),
+                }
                 self.bound.send_replace(false);
             }
             SmsEvent::Submitted { .. } | SmsEvent::Failed { .. } | SmsEvent::Uncertain { .. } => {}

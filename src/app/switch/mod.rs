@@ -269,6 +269,19 @@ impl<M: MediaPort> Switch<M> {
         self.settle(now);
     }
 
+    /// Frees agents whose call is gone: state is held against living calls every few seconds, so that nobody is stuck.
+    pub fn reconcile(&mut self, now: Now) {
+        let calls = &self.calls;
+        self.acd.reconcile(now, |call| calls.contains_key(&call));
+        self.settle(now);
+    }
+
+    /// The local day turned: the day's figures begin anew.
+    pub fn new_day(&mut self, now: Now) {
+        self.acd.new_day(now);
+        self.settle(now);
+    }
+
     /// Settings changed: calls in progress keep what they began with.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
         self.config = config;
@@ -359,7 +372,17 @@ impl<M: MediaPort> Switch<M> {
 
     /// Tells the ACD what a call or a telephone did; what it makes no sense of any more is no fault.
     fn tell_acd(&mut self, now: Now, input: acd::Input) {
+        let answered = match &input {
+            acd::Input::Answered { offer, .. } => Some(*offer),
+            _ => None,
+        };
         if let Err(why) = self.acd.handle_input(now, input) {
+            // An answer to an offer that the ACD does not know any more: the telephone is told so.
+            if let Some(offer) = answered
+                && let Some(call) = self.calls.values().find(|call| call.has_offer(offer)).map(Call::id)
+            {
+                self.tell(now, call, call::Input::Acd(acd::Output::Stale { call, offer }));
+            }
             tracing::debug!(%why, "the ACD had no use for an input");
         }
     }
