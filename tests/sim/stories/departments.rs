@@ -246,7 +246,11 @@ fn an_agent_hangs_up_while_the_department_rings_and_the_citizen_is_first_in_the_
     w.run(1);
     assert_eq!(w.waiting(), ["1001", "1002"]);
     assert_eq!(w.line(department), Line::Over("CANCEL".into()));
-    assert_eq!(w.agent_status("8001"), Status::NotReady { reason: "rest".into() }, "a telephone that hangs up is no lost one");
+    assert_eq!(
+        w.agent_status("8001"),
+        Status::NotReady { reason: "rest".into() },
+        "a telephone that hangs up is no lost one"
+    );
     w.ends();
 }
 
@@ -288,5 +292,34 @@ fn our_cancel_crosses_the_departments_200() {
     w.run(2);
     assert_eq!(w.state(citizen), StateName::Talking);
     assert!(w.converse(&[citizen, agent]));
+    w.ends();
+}
+
+#[test]
+fn an_agent_hangs_up_while_the_department_hears_the_notice() {
+    let (mut w, citizen, agent) = talking();
+    let department = w.department("12330", SOON);
+    rings_12330(&mut w, citizen, false);
+    w.until(3, "it answers", |w| w.is_up(department));
+    w.run_ms(300);
+    w.hangs_up(agent);
+    w.run(1);
+    assert_eq!((w.state(citizen), w.agent_state("8001")), (StateName::HandedOver, Agent::Idle));
+    assert!(w.converse(&[citizen, department]));
+    assert_eq!(w.outcome(citizen), "joined");
+    w.ends();
+}
+
+#[test]
+fn a_department_vanishes_while_it_is_consulted() {
+    let (mut w, citizen, agent) = talking();
+    let department = w.department("12330", SOON);
+    rings_12330(&mut w, citizen, true);
+    w.run(5);
+    w.phones[department].dead = true;
+    w.until(40, "the loss is found out", |w| w.state(citizen) == StateName::Talking);
+    w.run(1);
+    assert!(w.converse(&[citizen, agent]));
+    assert_eq!(w.outcome(citizen), "failed");
     w.ends();
 }
