@@ -44,6 +44,9 @@ struct Place {
     /// 沙箱的数据目录
     #[arg(long, default_value = "data")]
     data: PathBuf,
+    /// 沙箱的端口(RTP 除外)整体后移这么多,可与另一个沙箱同时运行
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    shift: u16,
 }
 
 #[derive(Subcommand)]
@@ -205,7 +208,10 @@ async fn start(configuration: Configuration, metrics: PrometheusHandle) -> anyho
 }
 
 async fn serve(place: Place) -> anyhow::Result<ExitCode> {
-    let configuration = load(&place)?;
+    let mut configuration = load(&place)?;
+    if configuration.settings.sandbox {
+        sandboxed::shift(&mut configuration, place.shift);
+    }
     let settings = &configuration.settings;
     start_log(&settings.log.filter, settings.log.json);
     raise_open_files();

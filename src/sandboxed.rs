@@ -161,7 +161,7 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
     };
     start_log("warn", false);
     let folder = fresh_folder(Path::new("data"))?;
-    let place = crate::Place { config: None, data: folder.clone() };
+    let place = crate::Place { config: None, data: folder.clone(), shift: 0 };
     let mut configuration = load(&place)?;
     move_to_free_ports(&mut configuration)?;
     let address = |kind| {
@@ -201,22 +201,26 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
 fn move_to_free_ports(configuration: &mut Configuration) -> anyhow::Result<()> {
     for distance in (0..40_000).step_by(100) {
         if ports(configuration).iter().all(|address| is_free(moved(*address, distance))) {
-            let settings = &mut configuration.settings;
-            for address in &mut settings.http.listen {
-                *address = moved(*address, distance);
-            }
-            settings.sip.departments = settings.sip.departments.map(|address| moved(address, distance));
-            if let Some(sms) = settings.sms.as_mut() {
-                sms.port += distance;
-            }
-            for listener in configuration.profiles.iter_mut().flat_map(|profile| &mut profile.listen) {
-                listener.address = moved(listener.address, distance);
-            }
+            shift(configuration, distance);
             return Ok(());
         }
-        // Not into the ports of RTP.
     }
     bail!("no free ports were found on loopback for the demo")
+}
+
+/// Moves every port but RTP's, which are drawn from a range and skipped where they are taken.
+pub fn shift(configuration: &mut Configuration, distance: u16) {
+    let settings = &mut configuration.settings;
+    for address in &mut settings.http.listen {
+        *address = moved(*address, distance);
+    }
+    settings.sip.departments = settings.sip.departments.map(|address| moved(address, distance));
+    if let Some(sms) = settings.sms.as_mut() {
+        sms.port = sms.port.saturating_add(distance);
+    }
+    for listener in configuration.profiles.iter_mut().flat_map(|profile| &mut profile.listen) {
+        listener.address = moved(listener.address, distance);
+    }
 }
 
 fn ports(configuration: &Configuration) -> Vec<SocketAddr> {

@@ -200,10 +200,9 @@ impl CallView {
             agent: record.agent.as_ref().map(ToString::to_string),
             ended_at: record.ended_at.map(When),
             ending: record.ending,
-            recording: record.recording.map(|id| RecordingRef {
-                id: id.to_string(),
-                audio: format!("/api/v1/recordings/{id}/audio"),
-            }),
+            recording: record
+                .recording
+                .map(|id| RecordingRef { id: id.to_string(), audio: format!("/api/v1/recordings/{id}/audio") }),
             ticket_no: ticket_no.map(ToString::to_string),
             legs: record.legs.iter().map(LegView::from).collect(),
             three_way: record.three_way.iter().map(ThreeWayView::from).collect(),

@@ -154,6 +154,8 @@ pub struct Profile {
     pub auth: Auth,
     /// In the order in which they are offered.
     pub algorithms: Vec<DigestAlgorithm>,
+    /// Telephones, by the beginning of their User-Agent, that fail when they are offered more than MD5.
+    pub md5_only: Vec<String>,
     pub realm: String,
     /// In the order in which they are offered.
     pub codecs: Vec<Codec>,
@@ -212,6 +214,7 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         allow,
         auth,
         algorithms,
+        md5_only: table.texts("md5_only").into_iter().map(|text| text.value).collect(),
         realm,
         codecs,
         numbers,

@@ -181,6 +181,10 @@ impl Registrar {
     /// Section 10.3 steps 5 to 7.
     fn apply(&mut self, now: Instant, flow: Flow, request: &Request) -> Result<Aor, Refusal> {
         let headers = &request.headers;
+        // Section 8.2.2.1 and RFC 4475 section 3.3.4: nothing but SIP and SIPS names an address-of-record here.
+        if headers.to().is_ok_and(|to| matches!(to.uri, Uri::Other(_))) {
+            return Err(Refusal::Malformed);
+        }
         let aor = Self::aor(request).ok_or(Refusal::NoUser)?;
         let call_id = headers.call_id().map_err(|_| Refusal::Malformed)?;
         let cseq = headers.cseq().map_err(|_| Refusal::Malformed)?.number;

@@ -474,6 +474,7 @@ async fn a_locked_database_is_unavailable_and_comes_back() {
     other.execute("BEGIN EXCLUSIVE").await.unwrap();
     let call = accepted(&store, 1, now());
     spool.accept(call.clone()).await.unwrap();
+    assert!(spool.update(call.call, json!({"state": "ivr"})));
     let error = store.audit_append("a", "b", "c", "d", now()).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     assert!(spool.backlog() > 0, "the call is kept meanwhile");
@@ -490,6 +491,23 @@ async fn wait_until(done: impl Fn() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(30), "it took too long");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_never_answered_leaves_nothing() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let (spool, _) = Spool::open(&folder.0).await.unwrap();
+    let feeder = spool.start_feeder(store.clone());
+    let (cancelled, answered) = (accepted(&store, 1, now()), accepted(&store, 2, now()));
+    spool.accept(cancelled.clone()).await.unwrap();
+    spool.accept(answered.clone()).await.unwrap();
+    assert!(spool.update(answered.call, json!({"state": "ivr"})));
+    spool.forget(cancelled.call).await.unwrap();
+    wait_until(|| spool.backlog() == 0).await;
+    assert!(store.ticket_of_call(cancelled.call).await.unwrap().is_none(), "no 200, no ticket");
+    assert!(store.ticket_of_call(answered.call).await.unwrap().is_some());
+    feeder.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -544,7 +562,12 @@ async fn a_storm_of_calls_is_taken_and_fed_once() {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 1..=count {
         let (spool, call) = (spool.clone(), accepted(&store, n, t));
-        tasks.spawn(async move { spool.accept(call).await });
+        tasks.spawn(async move {
+            spool.accept(call.clone()).await?;
+            // Its 200 went out: from here on the store is fed.
+            assert!(spool.update(call.call, json!({"state": "ivr"})), "the mailbox has room");
+            Ok::<_, super::StoreError>(())
+        });
     }
     while let Some(done) = tasks.join_next().await {
         done.unwrap().unwrap();

@@ -148,12 +148,21 @@ impl<M: MediaPort> Switch<M> {
             }
             (verdict, _) => verdict == Verdict::Stale,
         };
+        let md5_only = self.knows_md5_alone(flow, request);
         Err(self
             .auth
             .challenge(now, source, stale, &mut self.rng)
             .into_iter()
+            .filter(|challenge| !md5_only || memchr::memmem::find(challenge, b"algorithm=MD5").is_some())
             .map(|value| Header { name: HeaderName::WwwAuthenticate, value })
             .collect())
+    }
+
+    /// Whether the telephone is one of those that cannot choose among challenges.
+    fn knows_md5_alone(&self, flow: Flow, request: &Request) -> bool {
+        let Some(agent) = request.headers.get(&HeaderName::UserAgent) else { return false };
+        let profile = self.profile_of(flow.local);
+        profile.is_some_and(|profile| profile.settings.md5_only.iter().any(|name| agent.starts_with(name.as_bytes())))
     }
 
     /// Refuses an INVITE that never became a call.

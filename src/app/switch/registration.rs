@@ -33,6 +33,10 @@ impl<M: MediaPort> Switch<M> {
 
     /// RFC 3261 section 10.3, behind digest: a user registers nobody but itself.
     fn register(&mut self, now: Now, flow: Flow, request: &Request) -> Response {
+        // Whoever asks: this names nobody, and the registrar says so.
+        if Registrar::aor(request).is_none() {
+            return self.registrar.register(now, flow, request);
+        }
         let user = match self.authenticated(now, flow, request) {
             Ok(user) => user,
             Err(challenges) => {

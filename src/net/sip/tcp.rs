@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -34,6 +35,8 @@ const WRITE_QUEUE: usize = 512;
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
 /// A connection without a byte for this long is closed; keep-alives (RFC 5626) count.
 const IDLE: Duration = Duration::from_secs(600);
+/// How long a connection that is read no more stays open for the answers to what it brought.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 const CONNECT: Duration = Duration::from_secs(4);
 
 type Table = HashMap<u64, (SocketAddr, SocketAddr, mpsc::Sender<Bytes>)>;
@@ -178,6 +181,7 @@ async fn serve(
     // The reader's end closes the connection once what was queued has been written; the writer's end at once.
     let read = async {
         read(reader, &shared, flow, &queue).await;
+        tokio::time::sleep(LAST_ANSWERS).await;
         shared.table().remove(&flow.connection);
         drop(queue);
     };
@@ -218,8 +222,10 @@ async fn read(mut reader: tokio::net::tcp::OwnedReadHalf, shared: &Shared, flow:
                 }
                 Err(FrameError(error)) => {
                     // Ambiguous framing: say so where that is possible, then close (RFC 3261 section 18.3).
+                    metrics::counter!("hotline_sip_unframed_total").increment(1);
                     if let Some(response) = error.response() {
-                        let _ = queue.try_send(response.to_bytes());
+                        let tag = RandomState::new().hash_one(flow.connection);
+                        let _ = queue.try_send(response.with_to_tag(&format!("{tag:016x}")).to_bytes());
                     }
                     return;
                 }

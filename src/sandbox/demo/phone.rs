@@ -47,8 +47,7 @@ struct Lines<'a> {
 pub async fn play(config: &DemoConfig, story: &mut Story, tones: Tones) -> Result<Talk, DemoError> {
     let (api, agent) = step(StepName::SignIn, sign_in(config, story, tones)).await?;
     let dialled = step(StepName::Dial, dial(config, story)).await?;
-    let lines =
-        Lines { config, tones, api, agent, _citizen: dialled.0, citizen_call: dialled.1 };
+    let lines = Lines { config, tones, api, agent, _citizen: dialled.0, citizen_call: dialled.1 };
     let outcome = talk(&lines, story).await;
     if outcome.is_err() {
         // Nobody is left on the line when the story breaks off.

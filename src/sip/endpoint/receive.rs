@@ -47,19 +47,24 @@ impl Endpoint {
         }
     }
 
-    /// Section 16.3 in spirit: what cannot be read is answered once, without a memory of it, where it says whom to
-    /// answer; else it is dropped.
+    /// Section 16.3 in spirit: what cannot be read is answered once, without a memory of it, with as much of it as can
+    /// be read (RFC 4475 section 3.3.1); what has no Via or is no request is dropped.
     fn refuse_malformed(&mut self, flow: Flow, error: ParseError) {
         self.counters.malformed += 1;
         let status = error.status();
-        let Some(response) = error.response() else { return };
-        let complete = [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
-        if !complete.iter().all(|name| response.headers.has(name)) {
-            return;
+        let Some(answer) = error.response() else { return };
+        let Some(request) = error.partial else { return };
+        let reason = String::from_utf8_lossy(&answer.reason).into_owned();
+        if request.headers.top_via().is_ok() {
+            if let Some(arrival) = arrive(flow, request) {
+                self.refuse(&arrival, status, &reason, |_| {});
+            }
+        } else {
+            // The Via itself is broken (RFC 4475 section 3.1.2.1): only the source says where to answer.
+            let tag = self.stateless_tag(&request);
+            let response = self.response(&request, status, &reason, &tag);
+            self.transmit(flow, response.to_bytes());
         }
-        let Some(arrival) = error.partial.and_then(|request| arrive(flow, request)) else { return };
-        let reason = String::from_utf8_lossy(&response.reason).into_owned();
-        self.refuse(&arrival, status, &reason, |_| {});
     }
 
     fn receive_request(&mut self, now: Instant, arrival: Arrival) {
@@ -134,7 +139,7 @@ impl Endpoint {
             return self.refuse(&arrival, 503, "", |headers| headers.push(HeaderName::RetryAfter, after.clone()));
         }
         if arrival.request.method == Method::Invite {
-            if self.understands_body(&arrival) {
+            if self.may_describe(&arrival) && self.understands_body(&arrival) {
                 self.receive_invite(now, arrival);
             }
         } else {
@@ -146,6 +151,28 @@ impl Endpoint {
             }
             self.event(Event::Request { transaction: TransactionId(id), flow, request });
         }
+    }
+
+    /// Section 20.1, RFC 4475 section 3.3.15: a call whose answer may not hold a session description is answered 406.
+    /// Without Accept it may; an empty one is taken for none.
+    fn may_describe(&mut self, arrival: &Arrival) -> bool {
+        let mut ranges = arrival
+            .request
+            .headers
+            .get_all(&HeaderName::Accept)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .map(|range| range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
+            .filter(|range| !range.is_empty())
+            .peekable();
+        let fits = |range: &[u8]| {
+            [&b"application/sdp"[..], b"application/*", b"*/*"].iter().any(|known| range.eq_ignore_ascii_case(known))
+                || range.len() > 10 && range[..10].eq_ignore_ascii_case(b"multipart/")
+        };
+        let fit = ranges.peek().is_none() || ranges.any(fits);
+        if !fit {
+            self.refuse(arrival, 406, "", |_| {});
+        }
+        fit
     }
 
     /// Section 8.2.3: a body that must be understood and is not is answered 415.

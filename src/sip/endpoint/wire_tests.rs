@@ -109,7 +109,11 @@ fn what_is_malformed_is_answered_400_or_not_at_all() {
     assert!(answer[0].1.starts_with("SIP/2.0 400 "));
     assert_eq!(answer[0].0, 40_000);
     assert_eq!(solo.statuses(request("ACK", "z9hG4bK1", &["CSeq: x ACK"])), SILENCE);
-    assert_eq!(solo.statuses(request("OPTIONS", "z9hG4bK2", &["Call-ID"])), SILENCE, "too little to answer with");
+    assert_eq!(solo.statuses(request("OPTIONS", "z9hG4bK2", &["Call-ID"])), [400], "RFC 4475 section 3.3.1");
+    let broken_via = solo.give(request("OPTIONS", "z9hG4bK2", &["Via: SIP/2.0/UDP 192.0.2.1:5080;;,;"]));
+    assert!(broken_via[0].1.starts_with("SIP/2.0 400 "));
+    assert_eq!(broken_via[0].0, 40_000, "back to where it came from");
+    assert_eq!(solo.statuses(request("INVITE", "z9hG4bK2a", &["Accept: text/plain, text/html;q=0.5"])), [406]);
     assert_eq!(solo.statuses("rubbish"), SILENCE);
     assert_eq!(solo.statuses("\r\n\r\n"), SILENCE);
     assert_eq!(solo.statuses("SIP/2.0 200\r\n\r\n"), SILENCE);
