@@ -85,7 +85,8 @@ fn sources() -> Vec<Source> {
 
 /// Whether a file is a module of tests.
 fn is_test(path: &str) -> bool {
-    path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("pair.rs") || path.ends_with("walk.rs")
+    let helpers = ["tests.rs", "pair.rs", "walk.rs", "torture.rs"];
+    path.contains("/tests/") || helpers.iter().any(|helper| path.ends_with(helper))
 }
 
 /// The lines that are code: without comments, and without the tests at the file's end.

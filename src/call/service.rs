@@ -151,10 +151,12 @@ impl Call {
             return;
         }
         let talking = match self.phase {
-            Phase::Talking { held: false, .. } | Phase::ThreeWay { .. } | Phase::HandedOver { .. } => !leg.holds_us,
+            Phase::Talking { held: false, .. } | Phase::ThreeWay { .. } | Phase::HandedOver { .. } => true,
+            // The agent talks to it, the citizen is on hold.
+            Phase::Consulting { department, .. } => department == id,
             _ => false,
         };
-        let limit = if talking { settings.silence_talking } else { settings.silence_waiting };
+        let limit = if talking && !leg.holds_us { settings.silence_talking } else { settings.silence_waiting };
         if length >= limit {
             self.leg_lost(now, id);
         }

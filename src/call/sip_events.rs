@@ -30,8 +30,11 @@ impl Call {
             LegEvent::OfferConfirmed { sdp } => self.take_answer(now, id, sdp),
             LegEvent::OfferAnswered { .. } | LegEvent::OfferFailed { .. } => {}
             LegEvent::Request { transaction, request } => {
-                let (status, reason) =
-                    if request.method == Method::Info { (200, "OK") } else { (501, "Not Implemented") };
+                // INFO says nothing that we need; OPTIONS asks for a sign of life (RFC 3261 section 11.2).
+                let (status, reason) = match request.method {
+                    Method::Info | Method::Options => (200, "OK"),
+                    _ => (501, "Not Implemented"),
+                };
                 let response = Box::new(Response::to_request(&request, status, reason));
                 self.sip(SipCommand::Respond { transaction, response });
             }

@@ -1,6 +1,6 @@
 //! A telephone: a real SIP endpoint, a real offer/answer session a call, a voice that is one tone, and manners.
 
-use crate::city::{AGENTS, REALM, TRUNK};
+use crate::city::{self, AGENTS, REALM, TRUNK};
 use bytes::Bytes;
 use hotline::{
     clock::Now,
@@ -30,6 +30,8 @@ use std::{
 
 /// Samples that are kept of what is heard: 200 ms.
 const KEPT: usize = 1_600;
+/// How often a registration is refreshed.
+const REFRESH: Duration = Duration::from_secs(240);
 /// A tone louder than this is heard.
 const AUDIBLE: f64 = -30.0;
 
@@ -49,6 +51,8 @@ pub enum Act {
     HangUp(LegId),
     Speak(LegId),
     Key(LegId, char),
+    /// Registers once more, before the registration expires.
+    Register,
 }
 
 /// Where one of its calls stands.
@@ -82,6 +86,8 @@ pub struct PhoneLeg {
     pub keyed: String,
     /// How its own re-INVITEs ended.
     pub offers: Vec<u16>,
+    /// How its other requests inside the dialog were answered.
+    pub answers: Vec<u16>,
 }
 
 struct Registration {
@@ -108,6 +114,8 @@ pub struct Phone {
     pub rtp_out: Vec<(SocketAddr, SocketAddr, Bytes)>,
     /// The final status of its last REGISTER.
     pub registered: Option<u16>,
+    /// Whether it keeps its registration up.
+    pub stays: bool,
     registration: Option<Registration>,
     ids: IdGen,
     next_port: u16,
@@ -130,6 +138,7 @@ impl Phone {
             wishes: Vec::new(),
             rtp_out: Vec::new(),
             registered: None,
+            stays: true,
             registration: None,
             ids,
             next_port: 10_000,
@@ -160,6 +169,7 @@ impl Phone {
             keys: dtmf::Receiver::default(),
             keyed: String::new(),
             offers: Vec::new(),
+            answers: Vec::new(),
         };
         self.legs.entry(id).or_insert(leg)
     }
@@ -226,6 +236,9 @@ impl Phone {
             }
             _ => self.registered = Some(status),
         }
+        if self.registered == Some(200) && self.stays {
+            self.wishes.push((REFRESH, Act::Register));
+        }
     }
 
     /// The calls that are not over, oldest first.
@@ -241,6 +254,7 @@ impl Phone {
             Act::HangUp(id) => drop(self.endpoint.hang_up(now, id, &[])),
             Act::Speak(id) => self.speak(id, voice),
             Act::Key(id, key) => self.key(id, key),
+            Act::Register => self.register(now, &city::password(&self.name.clone())),
         }
     }
 
@@ -258,6 +272,11 @@ impl Phone {
             let offer = leg.session.offer(direction);
             let _ = self.endpoint.offer(now, id, offer);
         }
+    }
+
+    /// Asks for a sign of life inside the dialog.
+    pub fn probe(&mut self, now: Now, id: LegId) {
+        let _ = self.endpoint.request(now, id, Method::Options, &[], Bytes::new());
     }
 
     pub fn receive(&mut self, now: Now, from: SocketAddr, bytes: Bytes) {
@@ -340,7 +359,7 @@ impl Phone {
             LegEvent::Request { transaction, request } => {
                 let _ = self.endpoint.respond(now, transaction, Response::to_request(&request, 200, "OK"));
             }
-            LegEvent::Response { .. } => {}
+            LegEvent::Response { status, .. } => leg.answers.push(status),
             LegEvent::Cancelled { .. } => leg.line = Line::Over("CANCEL".to_owned()),
             LegEvent::NoAck => leg.line = Line::Over("no ACK".to_owned()),
             LegEvent::Failed { status, .. } => leg.line = Line::Over(status.to_string()),

@@ -8,12 +8,16 @@ use crate::{
 };
 use hotline::{
     acd::message::{self as acd, Status},
-    call::{Command, cdr::CallRecord},
+    call::{
+        Command,
+        cdr::{CallRecord, StateName},
+        message::Said,
+    },
     ids::LegId,
     media::sdp::Direction,
 };
 use rand::Rng;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 const NETWORK: Network = Network { loss: 10, duplicate: 3, delay: (5, 150) };
 
@@ -146,23 +150,57 @@ impl Walk {
     }
 }
 
-fn walk(seed: u64) {
+/// What a walk came by.
+#[derive(Debug, Default)]
+struct Sights {
+    calls: usize,
+    served: usize,
+    joined: usize,
+    held: usize,
+    lost: usize,
+    handed_over: usize,
+}
+
+fn walk(seed: u64) -> Sights {
     let mut walk = Walk::new(seed);
+    let mut handed_over = BTreeSet::new();
     let end = walk.w.now.mono + Duration::from_secs(60);
     while walk.w.now.mono < end {
         walk.step();
+        let now = walk.w.records.values().filter(|record| record.state == StateName::HandedOver);
+        handed_over.extend(now.map(|record| record.id));
     }
-    // Silence is found out in the end also where nobody hangs up: five minutes for those on hold.
+    let said = |wanted: fn(&Said) -> bool| walk.w.said.iter().filter(|(_, said)| wanted(said)).count();
+    let sights = Sights {
+        calls: walk.w.records.len(),
+        served: walk.w.records.values().filter(|record| record.served_at.is_some()).count(),
+        joined: said(|said| matches!(said, Said::ThreeWayJoined { .. })),
+        held: said(|said| matches!(said, Said::Held)),
+        lost: said(|said| matches!(said, Said::AgentLost { .. })),
+        handed_over: handed_over.len(),
+    };
     walk.w.network.loss = 0;
     walk.w.ends();
+    sights
 }
 
 #[test]
 fn random_walks_leave_nothing_behind() {
     if let Some(seed) = std::env::var("HOTLINE_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return walk(seed);
+        return eprintln!("{:?}", walk(seed));
     }
+    let mut all = Sights::default();
     for seed in 1..=20 {
-        walk(seed);
+        let one = walk(seed);
+        all.calls += one.calls;
+        all.served += one.served;
+        all.joined += one.joined;
+        all.held += one.held;
+        all.lost += one.lost;
+        all.handed_over += one.handed_over;
     }
+    eprintln!("{all:?}");
+    // A walk that goes nowhere finds nothing.
+    assert!(all.calls >= 200 && all.served >= 80 && all.joined >= 5 && all.held >= 5, "{all:?}");
+    assert!(all.lost >= 1 && all.handed_over >= 2, "{all:?}");
 }

@@ -63,6 +63,8 @@ pub struct World {
     pub voice: Duration,
     /// How long the spool takes.
     pub spool: Duration,
+    /// Whether the spool can keep anything.
+    pub durable: bool,
     pub said: Vec<(CallId, Said)>,
     /// The latest record of each call.
     pub records: BTreeMap<CallId, CallRecord>,
@@ -95,6 +97,7 @@ impl World {
             sent: Vec::new(),
             voice: Duration::from_millis(20),
             spool: Duration::from_millis(5),
+            durable: true,
             said: Vec::new(),
             records: BTreeMap::new(),
             spooled: BTreeMap::new(),
@@ -374,7 +377,11 @@ impl World {
                 Some(who) => self.phones[*who].hear(self.now, to, &bytes),
                 None => self.switch.media().receive(from, to, &bytes),
             },
-            Happening::Spooled(call) => self.switch.handle_input(self.now, Input::Spooled { call, durable: true }),
+            Happening::Spooled(call) => {
+                let durable = self.durable;
+                self.switch.handle_input(self.now, Input::Spooled { call, durable });
+            }
+            Happening::Act(who, Act::Register) if !self.phones[who].stays => {}
             Happening::Act(who, act) => self.phones[who].act(self.now, act, self.voice),
         }
     }
@@ -491,6 +498,7 @@ impl World {
     pub fn ends(mut self) {
         for who in 0..self.phones.len() {
             self.phones[who].dead = false;
+            self.phones[who].stays = false;
             self.hangs_up(who);
         }
         self.run(150);

@@ -73,8 +73,8 @@ fn an_agent_who_never_answers_is_passed_over_and_the_caller_keeps_the_old_place(
 fn two_agents_answer_at_once_and_the_second_is_hung_up() {
     let mut w = World::new();
     let slow = w.agent("8001");
-    // The answer leaves while our CANCEL is on its way.
-    w.phones[slow].manner = Manner::AnswersAfter(Duration::from_millis(20_005));
+    // It is rung 10 ms after our twenty seconds began: the answer leaves while our CANCEL is on its way.
+    w.phones[slow].manner = Manner::AnswersAfter(Duration::from_millis(19_995));
     let citizen = w.citizen("1001");
     w.calls(citizen);
     w.run(1);

@@ -121,7 +121,7 @@ fn our_bye_crosses_the_agents() {
 }
 
 #[test]
-fn offers_cross_and_both_are_settled() {
+fn both_hold_and_resume_in_the_same_instant() {
     let mut w = World::new();
     let agent = w.agent("8001");
     let citizen = w.citizen("1001");
@@ -130,11 +130,39 @@ fn offers_cross_and_both_are_settled() {
     // Both hold in the same instant; each leg is a dialog of its own, so both succeed.
     w.reinvites(agent, Direction::SendOnly);
     w.reinvites(citizen, Direction::SendOnly);
-    // Another change of mind before the first is settled waits for its turn.
+    w.run(2);
+    assert!(!w.hears(citizen, agent) && !w.hears(agent, citizen));
+    w.reinvites(agent, Direction::SendRecv);
     w.reinvites(citizen, Direction::SendRecv);
     w.run(2);
-    w.reinvites(agent, Direction::SendRecv);
-    w.run(2);
+    for who in [agent, citizen] {
+        assert_eq!(w.phones[who].legs.values().next().unwrap().offers, [200, 200]);
+    }
+    assert!(w.converse(&[citizen, agent]));
+    w.ends();
+}
+
+/// A second re-INVITE while our answer to the first is unacknowledged is 491 (RFC 3261 section 14.2); the one who sent
+/// it tries again by itself and succeeds.
+#[test]
+fn a_reinvite_before_the_ack_of_the_first_is_491_and_succeeds_later() {
+    let mut w = World::new();
+    let agent = w.agent("8001");
+    let citizen = w.citizen("1001");
+    w.calls(citizen);
+    w.run(3);
+    let mut lost = 0;
+    // The ACK of the first re-INVITE is lost for a while, so that the second comes before it.
+    w.lose = Box::new(move |message| {
+        let lose = message == "1001>switch: ACK" && lost < 2;
+        lost += usize::from(lose);
+        lose
+    });
+    w.reinvites(citizen, Direction::SendOnly);
+    w.run_ms(100);
+    w.reinvites(citizen, Direction::SendRecv);
+    w.run(8);
+    assert!(w.count("switch>1001: 491 INVITE") >= 1);
     assert!(w.converse(&[citizen, agent]));
     w.ends();
 }

@@ -294,3 +294,32 @@ fn our_cancel_crosses_the_departments_200() {
     assert!(w.converse(&[citizen, agent]));
     w.ends();
 }
+
+#[test]
+fn an_agent_hangs_up_while_the_department_hears_the_notice() {
+    let (mut w, citizen, agent) = talking();
+    let department = w.department("12330", SOON);
+    rings_12330(&mut w, citizen, false);
+    w.until(3, "it answers", |w| w.is_up(department));
+    w.run_ms(300);
+    w.hangs_up(agent);
+    w.run(1);
+    assert_eq!((w.state(citizen), w.agent_state("8001")), (StateName::HandedOver, Agent::Idle));
+    assert!(w.converse(&[citizen, department]));
+    assert_eq!(w.outcome(citizen), "joined");
+    w.ends();
+}
+
+#[test]
+fn a_department_vanishes_while_it_is_consulted() {
+    let (mut w, citizen, agent) = talking();
+    let department = w.department("12330", SOON);
+    rings_12330(&mut w, citizen, true);
+    w.run(5);
+    w.phones[department].dead = true;
+    w.until(40, "the loss is found out", |w| w.state(citizen) == StateName::Talking);
+    w.run(1);
+    assert!(w.converse(&[citizen, agent]));
+    assert_eq!(w.outcome(citizen), "failed");
+    w.ends();
+}

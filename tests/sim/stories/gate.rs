@@ -106,3 +106,31 @@ fn a_call_for_which_no_port_is_free_is_503() {
     w.until(40, "a port is free again", |w| w.is_up(agent));
     w.ends();
 }
+
+#[test]
+fn a_call_whose_record_cannot_be_kept_is_503() {
+    let mut w = World::new();
+    w.durable = false;
+    let citizen = w.citizen("1001");
+    w.calls(citizen);
+    w.run(2);
+    assert_eq!(w.line(citizen), over("503"));
+    assert_eq!(w.count("switch>1001: 200 INVITE"), 0);
+    w.ends();
+}
+
+#[test]
+fn a_registration_is_refreshed_and_one_that_is_not_expires() {
+    let mut w = World::new();
+    let (kept, left) = (w.agent("8001"), w.agent("8002"));
+    w.phones[left].stays = false;
+    w.run(4_000);
+    assert!(w.count("8001>switch: REGISTER") > 10);
+    let reachable = |w: &World, agent: &str| w.switch.acd().agent(&agent.into(), w.now).unwrap().reachable;
+    assert!(reachable(&w, "8001") && !reachable(&w, "8002"));
+    let citizen = w.citizen("1001");
+    w.calls(citizen);
+    w.run(3);
+    assert!(w.is_up(kept) && !w.is_up(left));
+    w.ends();
+}

@@ -1,12 +1,15 @@
 //! A network that loses, repeats, delays and reorders.
 
 use crate::{
-    phone::{Line, Manner},
+    phone::{Act, Line, Manner},
     world::{Network, World},
 };
 use hotline::{
     acd::agent::StateName as Agent,
-    call::cdr::{StateName, What},
+    call::{
+        Command,
+        cdr::{StateName, What},
+    },
 };
 use std::time::Duration;
 
@@ -101,25 +104,55 @@ fn of_two_hundred_calls_over_a_lossy_network_nearly_all_are_set_up() {
         w.phones[agent].manner = Manner::AnswersAfter(Duration::from_millis(700));
     }
     let carrier = w.citizen("carrier");
-    let mut set_up = 0;
     for call in 0..200 {
-        let leg = w.phones[carrier].dial(w.now, &format!("1380000{call:04}"), "12345", None, false);
+        w.phones[carrier].dial(w.now, &format!("1380000{call:04}"), "12345", None, false);
         w.run(4);
         // A while later the caller hangs up.
         if call >= 6 {
             let old = *w.phones[carrier].legs.keys().rev().nth(6).expect("an earlier call");
-            w.act(carrier, crate::phone::Act::HangUp(old));
+            w.act(carrier, Act::HangUp(old));
         }
-        let _ = leg;
     }
     w.hangs_up(carrier);
     w.run(150);
-    for leg in w.phones[carrier].legs.values() {
-        set_up += usize::from(leg.was_up);
-    }
+    let set_up = w.phones[carrier].legs.values().filter(|leg| leg.was_up).count();
     assert!(set_up >= 198, "{set_up} of 200 were set up");
     let talked = w.records.values().filter(|record| record.served_at.is_some()).count();
     assert!(talked >= 190, "{talked} of 200 were served");
     assert_eq!(w.kept(), (200, 200), "each was spooled once and is over once");
+    w.ends();
+}
+
+#[test]
+fn a_carrier_that_asks_for_a_sign_of_life_gets_one() {
+    let mut w = World::new();
+    let citizen = w.citizen("1001");
+    let leg = w.calls(citizen);
+    w.run(1);
+    w.phones[citizen].probe(w.now, leg);
+    w.run(1);
+    assert_eq!(w.phones[citizen].legs[&leg].answers, [200]);
+    w.ends();
+}
+
+#[test]
+fn all_telephones_die_at_once_and_the_switch_is_empty_in_the_end() {
+    let mut w = World::new();
+    let agent = w.agent("8001");
+    let department = w.department("12330", Manner::AnswersAfter(Duration::from_secs(1)));
+    let (talking, waiting) = (w.citizen("1001"), w.citizen("1002"));
+    w.calls(talking);
+    w.run(3);
+    w.calls(waiting);
+    w.command(talking, Command::ThreeWay { hotline: "12330".into(), consult: false }).unwrap();
+    w.run(6);
+    assert_eq!(w.state(talking), StateName::ThreeWay);
+    for who in [agent, department, talking, waiting] {
+        w.phones[who].dead = true;
+    }
+    // Five minutes of silence for who waits, and half a minute of unanswered BYE.
+    w.run(345);
+    assert_eq!((w.switch.calls(), w.switch.endpoint().leg_count()), (0, 0));
+    assert!(w.switch.media().open.is_empty());
     w.ends();
 }
