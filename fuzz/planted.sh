@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows that fuzzing finds faults: runs the target `planted`, which is sip_message with a panic for an rport of 31337 in
-# the topmost Via of a well-formed request. No seed holds it. Succeeds when it is found in time.
+# Shows that fuzzing finds faults: runs the target `planted`, which is the message parser with a panic behind it for an
+# rport of 31337 in the topmost Via of a well-formed request. No seed holds it. Succeeds when it is found in time.
 #
 #   fuzz/planted.sh [most seconds, 300 by default]
 set -u
