@@ -8,10 +8,9 @@ set -eu
 cd "$(dirname "$0")"
 mark=${1:-85}
 tool() {
-    for name in "$1" "$1-22" "$1-19"; do
-        # The unversioned one may be too old to read what rustc writes.
-        if command -v "$name" >/dev/null && (("$("$name" --version | sed -n 's/.*LLVM version \([0-9]*\).*/\1/p')" >= 19)); then
-            echo "$name"
+    # The unversioned one may be too old to read what rustc writes.
+    for name in "$1-22" "$1-19" "$1"; do
+        if command -v "$name"; then
             return
         fi
     done

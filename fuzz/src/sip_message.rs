@@ -70,7 +70,7 @@ fn of_request(request: Request) {
 
 fn of_response(response: Response) {
     assert!((100..700).contains(&response.status));
-    assert!(!reason_phrase(response.status).contains('\r'));
+    assert!((100..700).all(|status| !reason_phrase(status).contains('\r')));
     let _ = decode_text(&response.reason);
 }
 
@@ -230,6 +230,10 @@ fn parts(line: &Bytes) {
         assert_eq!(uri.to_string().parse::<Uri>(), Ok(uri));
     }
     if let Some(token) = Token::new(line.clone()) {
+        let method = Method::from_bytes(line.clone()).expect("a token");
+        assert!(std::collections::HashSet::from([method.clone()]).contains(&method));
+        assert!(std::collections::HashSet::from([token.clone()]).contains(&token));
+        assert!(!format!("{method:?} {token:?}").is_empty());
         assert_eq!(Method::from_bytes(line.clone()).map(|method| method.to_string()), Some(token.to_string()));
     }
     if let Some(host) = Host::new(line.clone()) {

@@ -1,7 +1,7 @@
 //! SIP over a stream: the octets come in pieces, messages are cut out of them and given to an endpoint.
 
 use crate::{
-    ids::IdGen,
+    ids::{IdGen, LegId},
     sip::{
         endpoint::{Endpoint, EndpointConfig, EndpointLimits, Event, Flow, Input, LegEvent, Output, Transport},
         message::{Frame, Framer, Limits, Message, Method, Response},
@@ -56,25 +56,37 @@ fn drive(frames: &[Bytes]) {
     let mut registrar = Registrar::new(RegistrarConfig::default());
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let mut now = crate::now();
+    let mut legs = Vec::new();
     for (number, bytes) in frames.iter().take(32).enumerate() {
         let transport = if number % 2 == 0 { Transport::Tcp } else { Transport::Udp };
         let flow = Flow { transport, local: address(5060), remote: address(40_000), connection: 1 };
         endpoint.handle_input(now, Input::Packet { flow, bytes: bytes.clone() });
-        answer(&mut endpoint, &mut registrar, now, number);
+        answer(&mut endpoint, &mut registrar, now, number, &mut legs);
         now = now.plus(Duration::from_millis(50));
     }
-    for _ in 0..500 {
+    // Only its user ends a call that rings or is up.
+    for leg in std::mem::take(&mut legs) {
+        // Over already, if it fails.
+        let _ = endpoint.hang_up(now, leg, &[]);
+    }
+    for _ in 0..5_000 {
         let Some(at) = endpoint.poll_timeout() else { break };
         now = now.plus(at.saturating_duration_since(now.mono));
         endpoint.handle_timeout(now);
-        answer(&mut endpoint, &mut registrar, now, 0);
+        answer(&mut endpoint, &mut registrar, now, 0, &mut legs);
     }
     registrar.handle_timeout(now.plus(Duration::from_secs(1_000_000)));
     assert!(registrar.is_empty());
-    assert_eq!(endpoint.transaction_count(), 0);
+    assert_eq!((endpoint.transaction_count(), endpoint.leg_count()), (0, 0));
 }
 
-fn answer(endpoint: &mut Endpoint, registrar: &mut Registrar, now: crate::clock::Now, number: usize) {
+fn answer(
+    endpoint: &mut Endpoint,
+    registrar: &mut Registrar,
+    now: crate::clock::Now,
+    number: usize,
+    legs: &mut Vec<LegId>,
+) {
     while let Some(output) = endpoint.poll_output() {
         match output {
             Output::Transmit { bytes, .. } => {
@@ -91,6 +103,7 @@ fn answer(endpoint: &mut Endpoint, registrar: &mut Registrar, now: crate::clock:
                 let _ = endpoint.respond(now, transaction, response);
             }
             Output::Event(Event::Invite { leg, .. }) => {
+                legs.push(leg);
                 let _ = match number % 3 {
                     0 => endpoint.reject(now, leg, 486, "", &[]),
                     1 => endpoint.answer(now, leg, Bytes::from_static(b"v=0\r\n")),

@@ -142,9 +142,11 @@ impl Headers {
         self.parsed(&HeaderName::Via, Via::parse_part)
     }
 
-    /// The topmost Via.
+    /// The topmost Via: the first value of the first field, the one that [`Headers::set_top_via`] replaces.
     pub fn top_via(&self) -> Result<Via, Defect> {
-        self.first(&HeaderName::Via, Via::parse_part)?.ok_or(Defect::Missing(HeaderName::Via))
+        let whole = self.get(&HeaderName::Via).ok_or(Defect::Missing(HeaderName::Via))?;
+        let first = lex::Commas::new(whole).next().and_then(Result::ok);
+        first.and_then(|part| Via::parse_part(whole, part)).ok_or(Defect::Header(HeaderName::Via))
     }
 
     /// Puts `via` in the place of the topmost Via value and leaves the others as they are.

@@ -586,3 +586,15 @@ proptest! {
         }
     }
 }
+
+/// Found by fuzzing: the one was taken from the second field, the other put into the first.
+#[test]
+fn an_empty_topmost_via_is_not_passed_over() {
+    let mut headers = Headers::new();
+    headers.push(HeaderName::Via, "");
+    headers.push(HeaderName::Via, "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1");
+    assert_eq!(headers.top_via(), Err(Defect::Header(HeaderName::Via)));
+    assert_eq!(headers.vias().map(|vias| vias.len()), Ok(1));
+    headers.remove(&HeaderName::Via);
+    assert_eq!(headers.top_via(), Err(Defect::Missing(HeaderName::Via)));
+}
