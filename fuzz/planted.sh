@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Shows that fuzzing finds faults: runs the target `planted`, which is the message parser with a panic behind it for an
-# rport of 31337 in the topmost Via of a well-formed request. No seed holds it. Succeeds when it is found in time.
+# rport of just 31 in the topmost Via of a well-formed request. No seed holds it. Succeeds when it is found in time.
 #
 #   fuzz/planted.sh [most seconds, 300 by default]
 set -u
 cd "$(dirname "$0")" || exit 2
 seconds=${1:-300}
 export CARGO_TARGET_DIR=$PWD/target
-if grep -rqa 31337 seeds; then
+if grep -rqaE 'rport=31([^0-9]|$)' seeds; then
     echo "a seed holds the planted fault" >&2
     exit 2
 fi
