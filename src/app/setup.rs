@@ -409,38 +409,47 @@ fn hotline_directory(settings: &Settings, rows: Vec<HotlineRow>) -> HashMap<Hotl
     directory
 }
 
+/// A user as the settings want it.
+struct WantedUser<'a> {
+    name: String,
+    display_name: String,
+    role: Option<Role>,
+    unit: Option<String>,
+    agent: Option<AgentNo>,
+    password: &'a str,
+}
+
 /// Brings the users of the settings into the store; a password that did not change is not hashed again.
 async fn keep_users(store: &Store, settings: &Settings) -> anyhow::Result<()> {
     let known: HashMap<String, UserRow> =
         store.user_list().await?.into_iter().map(|user| (user.name.to_string(), user)).collect();
-    let mut wanted: Vec<(String, String, Role, Option<String>, Option<AgentNo>, String)> = Vec::new();
-    for agent in &settings.agents {
-        let role = if agent.supervisor { Role::Supervisor } else { Role::Agent };
-        let number = agent.number.to_string();
-        wanted.push((
-            number,
-            agent.name.clone(),
-            role,
-            None,
-            Some(agent.number.clone()),
-            agent.password.expose().to_owned(),
-        ));
-    }
-    for user in &settings.users {
-        let role = Role::from_name(&user.role).with_context(|| format!("user {}: no role {}", user.name, user.role))?;
-        let name = user.name.to_string();
-        wanted.push((name.clone(), name, role, user.unit.clone(), None, user.password.expose().to_owned()));
-    }
+    let agents = settings.agents.iter().map(|agent| WantedUser {
+        name: agent.number.to_string(),
+        display_name: agent.name.clone(),
+        role: if agent.supervisor { Some(Role::Supervisor) } else { Some(Role::Agent) },
+        unit: None,
+        agent: Some(agent.number.clone()),
+        password: agent.password.expose(),
+    });
+    let users = settings.users.iter().map(|user| WantedUser {
+        name: user.name.to_string(),
+        display_name: user.name.to_string(),
+        role: Role::from_name(&user.role),
+        unit: user.unit.clone(),
+        agent: None,
+        password: user.password.expose(),
+    });
     let mut rows = Vec::new();
-    for (name, display_name, role, unit, agent, password) in wanted {
-        let ha1s = sip_ha1s(&name, "hotline", &password);
+    for WantedUser { name, display_name, role, unit, agent, password } in agents.chain(users) {
+        let role = role.with_context(|| format!("user {name}: no such role"))?;
+        let ha1s = sip_ha1s(&name, "hotline", password);
         let before = known.get(&name);
         let same = before.is_some_and(|user| user.sip_ha1_sha256.as_ref() == Some(&ha1s.1) && user.role == role);
         if same {
             continue;
         }
         let hash =
-            if settings.sandbox { crate::store::hash_password_quickly(&password) } else { hash_password(&password) };
+            if settings.sandbox { crate::store::hash_password_quickly(password) } else { hash_password(password) };
         rows.push(UserRow {
             name: name.into(),
             display_name,

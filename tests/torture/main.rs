@@ -226,7 +226,7 @@ async fn every_message_gets_the_answer_of_the_table_and_the_element_lives_on() {
 async fn a_storm_of_broken_messages_is_survived() {
     let element = Element::start().await;
     let cases = cases();
-    for (_, (_, bytes)) in &cases {
+    for (_, bytes) in cases.values() {
         let mut stream = tokio::net::TcpStream::connect(element.tcp).await.expect("connected");
         let socket = UdpSocket::bind("127.44.75.2:0").await.expect("bound");
         for cut in (1..bytes.len()).step_by(97) {

@@ -322,7 +322,7 @@ impl<M: MediaPort> Switch<M> {
     /// Ends a dialog that a crash left behind.
     pub fn end_old_dialog(&mut self, now: Now, snapshot: &DialogSnapshot) {
         let leg = LegId(self.ids.next());
-        if self.endpoint.restore(leg, &snapshot).is_ok() {
+        if self.endpoint.restore(leg, snapshot).is_ok() {
             // It was restored a moment ago: there is a leg to hang up.
             let _ = self.endpoint.hang_up(now, leg, &gate::reason(41));
         }
