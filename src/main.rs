@@ -55,7 +55,7 @@ enum Command {
     Serve(Place),
     /// 在沙箱里演示一件诉求的全过程:真实的 SIP、RTP、HTTP 和短信协议
     Demo {
-        /// 故意弄坏一步,演示应以 1 退出:sign-in、dial、answer、three-way……
+        /// 故意弄坏一步,演示应以 1 退出:sign_in、dial、answer、three_way……
         #[arg(long, env = "HOTLINE_DEMO_BREAK", hide = true)]
         r#break: Option<String>,
     },
