@@ -39,7 +39,7 @@ target/release/hotline:
 	cargo build --locked --release
 
 fuzz:
-	tests/fuzz
+	tests/fuzz 15
 
 bench: target/release/hotline
 	benches/run

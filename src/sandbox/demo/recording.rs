@@ -9,7 +9,7 @@ use std::{io::Cursor, time::Duration};
 pub struct Measured {
     pub channels: u16,
     pub length: Duration,
-    /// Each tone in its loudest half second on its own side, and on the other side at that moment; in dBov.
+    /// Each tone in its loudest half second on its own side, and the least on the other side at such moments; in dBov.
     pub citizen_left: f64,
     pub citizen_right: f64,
     pub agent_left: f64,
@@ -29,11 +29,15 @@ pub fn measure(wav: &[u8], tones: Tones) -> Option<Measured> {
     let channels = usize::from(spec.channels);
     let side = |at: usize| samples.iter().skip(at).step_by(channels).copied().collect::<Vec<_>>();
     let (left, right) = (side(0), side(channels - 1));
-    // The other side is judged at the same moment: speech elsewhere holds every tone a little.
+    // Where a tone is at its loudest, its quietest moment on the other side counts: speech there holds every tone a
+    // little, and a channel that really leaks does so all the time.
     let loudest = |own: &[i16], other: &[i16], hertz: f64| {
         let halves = own.chunks_exact(4000).zip(other.chunks_exact(4000));
-        let levels = halves.map(|(own, other)| (level_at(own, hertz), level_at(other, hertz)));
-        levels.fold((-120.0, -120.0), |best, now| if now.0 > best.0 { now } else { best })
+        let levels: Vec<(f64, f64)> =
+            halves.map(|(own, other)| (level_at(own, hertz), level_at(other, hertz))).collect();
+        let best = levels.iter().map(|(own, _)| *own).fold(-120.0, f64::max);
+        let at_best = levels.iter().filter(|(own, _)| *own > best - 3.0).map(|(_, other)| *other);
+        (best, at_best.fold(f64::INFINITY, f64::min))
     };
     let (citizen_left, citizen_right) = loudest(&left, &right, tones.citizen);
     let (agent_right, agent_left) = loudest(&right, &left, tones.agent);
