@@ -2,7 +2,7 @@
 
 use super::in_use;
 use crate::sip::endpoint::{Flow, Transport};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
@@ -13,15 +13,13 @@ use tokio::net::UdpSocket;
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_535;
-/// What the buffer is grown by when it runs out; messages are slices of it, not copies.
-const CHUNK: usize = 4 * DATAGRAM;
 /// The kernel's buffers: a storm of INVITEs must fit while a write is under way.
 const KERNEL_BUFFER: usize = 4 << 20;
 
 /// The datagram sockets of a switch.
 pub struct Udp {
     sockets: Vec<(SocketAddr, UdpSocket)>,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     /// Where the next look for readable sockets begins, so that none starves.
     next: usize,
 }
@@ -37,7 +35,7 @@ impl Udp {
             let socket = bind(*address).map_err(|error| in_use("UDP", *address, error))?;
             sockets.push((socket.local_addr()?, socket));
         }
-        Ok(Udp { sockets, buffer: BytesMut::with_capacity(CHUNK), next: 0 })
+        Ok(Udp { sockets, buffer: vec![0; DATAGRAM], next: 0 })
     }
 
     /// The addresses bound.
@@ -59,27 +57,18 @@ impl Udp {
     }
 
     /// Reads one datagram from a readable socket; None when there is no more.
+    ///
+    /// What is kept of a message keeps the whole of its `Bytes`: each datagram is a buffer of its own, of its size.
     pub fn try_receive(&mut self, index: usize) -> Option<(Flow, Bytes)> {
         let (local, socket) = self.sockets.get(index)?;
-        if self.buffer.capacity() < DATAGRAM {
-            self.buffer = BytesMut::with_capacity(CHUNK);
-        }
-        match socket.try_recv_buf_from(&mut self.buffer) {
-            Ok((length, remote)) => {
-                let flow = Flow { transport: Transport::Udp, local: *local, remote, connection: 0 };
-                Some((flow, self.buffer.split_to(length).freeze()))
-            }
+        let received = match socket.try_recv_from(&mut self.buffer) {
             // ECONNREFUSED and the like belong to an earlier send; there may be more to read.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(_) => self.try_receive_again(index),
-        }
-    }
-
-    fn try_receive_again(&mut self, index: usize) -> Option<(Flow, Bytes)> {
-        let (local, socket) = self.sockets.get(index)?;
-        let (length, remote) = socket.try_recv_buf_from(&mut self.buffer).ok()?;
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => socket.try_recv_from(&mut self.buffer),
+            received => received,
+        };
+        let (length, remote) = received.ok()?;
         let flow = Flow { transport: Transport::Udp, local: *local, remote, connection: 0 };
-        Some((flow, self.buffer.split_to(length).freeze()))
+        Some((flow, Bytes::copy_from_slice(&self.buffer[..length])))
     }
 
     /// Sends a datagram; what the kernel cannot take now is lost and sent again by SIP's own timers.
