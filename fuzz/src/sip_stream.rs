@@ -92,7 +92,8 @@ fn answer(
             Output::Transmit { bytes, .. } => {
                 if let Err(error) = Message::parse(bytes.clone()) {
                     // Only an answer to a broken request may be broken, in what it had to copy.
-                    assert!(bytes.starts_with(b"SIP/2.0 4") || bytes.starts_with(b"SIP/2.0 505"), "{error}");
+                    let broken = bytes.starts_with(b"SIP/2.0 4") || bytes.starts_with(b"SIP/2.0 505");
+                    assert!(broken, "{error}: {}", bytes.escape_ascii());
                 }
             }
             Output::Event(Event::Request { transaction, flow, request }) => {

@@ -4,7 +4,7 @@
 
 use super::{
     endpoint::{Flow, Transport},
-    message::{HeaderName, Headers, Method, NameAddr, Request, Response, Uri},
+    message::{HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, Uri},
 };
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
@@ -37,26 +37,28 @@ pub struct Dialog {
 
 impl Dialog {
     /// The dialog of an INVITE that we are answering (section 12.1.1); the peer's Record-Route is our route as it is.
-    pub fn uas(request: &Request, local_tag: &str, flow: Flow) -> Dialog {
+    /// None where the request names nobody to whom a request of ours could be addressed: Contact must be a SIP URI
+    /// (section 8.1.1.8).
+    pub fn uas(request: &Request, local_tag: &str, flow: Flow) -> Option<Dialog> {
         let headers = &request.headers;
         let from = headers.from().ok();
         let remote_tag = from.as_ref().and_then(NameAddr::tag).unwrap_or_default();
         let local = headers.to().map(|to| Bytes::from(to.with_tag(local_tag))).unwrap_or_default();
         // A request without Contact breaks section 12.1.1; its From is the best guess at where it came from.
-        let target = contact(headers).or(from.map(|from| from.uri)).unwrap_or_else(|| request.uri.clone());
-        Dialog {
+        let target = contact(headers).or(from.and_then(|from| target(&from.uri)))?;
+        Some(Dialog {
             call_id: headers.call_id().map(own).unwrap_or_default(),
             local_tag: Bytes::copy_from_slice(local_tag.as_bytes()),
             remote_tag: own(&remote_tag),
             local,
             remote: headers.get(&HeaderName::From).map(own).unwrap_or_default(),
-            target: own_uri(&target),
+            target,
             routes: record_routes(headers),
             local_cseq: 0,
             remote_cseq: headers.cseq().ok().map(|cseq| cseq.number),
             flow,
             caller: false,
-        }
+        })
     }
 
     /// The dialog of a response to our INVITE (section 12.1.2), read from the response alone: From is ours, and the
@@ -65,7 +67,8 @@ impl Dialog {
         let headers = &response.headers;
         let to = headers.to().ok();
         let remote_tag = to.as_ref().and_then(NameAddr::tag).unwrap_or_default();
-        let target = contact(headers).or(to.map(|to| to.uri)).unwrap_or_else(|| Uri::Other(Bytes::new()));
+        // A response whose Contact is no SIP URI leaves us with the one that we called.
+        let target = contact(headers).or(to.map(|to| own_uri(&to.uri))).unwrap_or_else(|| Uri::Other(Bytes::new()));
         let mut routes = record_routes(headers);
         routes.reverse();
         Dialog {
@@ -74,7 +77,7 @@ impl Dialog {
             remote_tag: own(&remote_tag),
             local: headers.get(&HeaderName::From).map(own).unwrap_or_default(),
             remote: headers.get(&HeaderName::To).map(own).unwrap_or_default(),
-            target: own_uri(&target),
+            target,
             routes,
             local_cseq: headers.cseq().map(|cseq| cseq.number).unwrap_or(1),
             remote_cseq: None,
@@ -148,7 +151,7 @@ impl Dialog {
     /// Follows the peer to the Contact of a target refresh request or of its 2xx (section 12.2).
     pub fn refresh_target(&mut self, headers: &Headers) {
         if let Some(target) = contact(headers) {
-            self.target = own_uri(&target);
+            self.target = target;
         }
     }
 
@@ -170,7 +173,8 @@ impl Dialog {
         let first = self.routes.first().map(|route| route.uri.clone());
         if first.as_ref().is_some_and(|uri| uri.as_sip().is_some_and(|uri| !uri.is_loose_router())) {
             // A strict router wants itself in the Request-URI and the target as the last route.
-            request.uri = first.unwrap_or_else(|| self.target.clone());
+            // What may not stand there is left out (section 12.2.1.1).
+            request.uri = first.as_ref().and_then(target).unwrap_or_else(|| self.target.clone());
             for route in &self.routes[1..] {
                 request.headers.push(HeaderName::Route, route);
             }
@@ -274,7 +278,17 @@ fn is_private(ip: IpAddr) -> bool {
 }
 
 fn contact(headers: &Headers) -> Option<Uri> {
-    headers.contact().ok().flatten().map(|contact| contact.uri)
+    headers.contact().ok().flatten().and_then(|contact| target(&contact.uri))
+}
+
+/// A peer's URI as the Request-URI of our requests: of a scheme that is spoken here, and without header fields
+/// (section 19.1.1).
+fn target(uri: &Uri) -> Option<Uri> {
+    match uri {
+        Uri::Sip(sip) if sip.headers.is_some() => Some(own_uri(&Uri::Sip(SipUri { headers: None, ..sip.clone() }))),
+        Uri::Sip(_) | Uri::Tel(_) => Some(own_uri(uri)),
+        Uri::Other(_) => None,
+    }
 }
 
 fn record_routes(headers: &Headers) -> Vec<NameAddr> {
@@ -327,13 +341,17 @@ mod tests {
         }
     }
 
+    fn answered(routes: &str, flow: Flow) -> Dialog {
+        Dialog::uas(&invite(routes), "lb", flow).expect("the INVITE has a Contact")
+    }
+
     fn text(request: &Request) -> String {
         String::from_utf8_lossy(&request.to_bytes()).into_owned()
     }
 
     #[test]
     fn a_uas_talks_back_with_the_tags_turned() {
-        let mut dialog = Dialog::uas(&invite("Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\n"), "lb", flow());
+        let mut dialog = answered("Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\n", flow());
         let bye = text(&dialog.request(Method::Bye));
         assert!(bye.starts_with("BYE sip:a@192.0.2.1:5080 SIP/2.0\r\nRoute: <sip:p1;lr>\r\nRoute: <sip:p2;lr>\r\n"));
         assert!(bye.contains("\r\nFrom: <sip:b@example.net>;tag=lb\r\n"), "{bye}");
@@ -359,15 +377,34 @@ mod tests {
 
     #[test]
     fn a_strict_router_stands_in_the_request_uri() {
-        let mut dialog = Dialog::uas(&invite("Record-Route: <sip:p1>, <sip:p2;lr>\r\n"), "lb", flow());
+        let mut dialog = answered("Record-Route: <sip:p1?a=b>, <sip:p2;lr>\r\n", flow());
         let bye = text(&dialog.request(Method::Bye));
         let expected = "BYE sip:p1 SIP/2.0\r\nRoute: <sip:p2;lr>\r\nRoute: <sip:a@192.0.2.1:5080>\r\n";
         assert!(bye.starts_with(expected), "{bye}");
     }
 
     #[test]
+    fn our_requests_are_addressed_to_sip_uris_alone() {
+        let with = |contact: &str| {
+            let mut request = invite("");
+            request.headers.set(HeaderName::Contact, contact.to_owned());
+            request
+        };
+        let mut dialog = Dialog::uas(&with("<sip:a@192.0.2.1?subject=x>"), "lb", flow()).expect("a SIP URI");
+        assert!(text(&dialog.request(Method::Bye)).starts_with("BYE sip:a@192.0.2.1 SIP/2.0\r\n"));
+        // From is the next best.
+        let mut dialog = Dialog::uas(&with("<isp:a@b>"), "lb", flow()).expect("From is a SIP URI");
+        assert!(text(&dialog.request(Method::Bye)).starts_with("BYE sip:a@example.net SIP/2.0\r\n"));
+        dialog.refresh_target(&with("<name:John>").headers);
+        assert!(text(&dialog.request(Method::Bye)).starts_with("BYE sip:a@example.net SIP/2.0\r\n"));
+        let mut nobody = with("<isp:a@b>");
+        nobody.headers.set(HeaderName::From, "<isp:a@b>;tag=1".to_owned());
+        assert!(Dialog::uas(&nobody, "lb", flow()).is_none());
+    }
+
+    #[test]
     fn the_peers_cseq_must_grow() {
-        let mut dialog = Dialog::uas(&invite(""), "lb", flow());
+        let mut dialog = answered("", flow());
         assert!(!dialog.take_cseq(6));
         assert!(!dialog.take_cseq(7));
         assert!(dialog.take_cseq(9));
@@ -391,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_brings_everything_back_but_the_connection() {
-        let mut dialog = Dialog::uas(&invite("Record-Route: <sip:p1;lr>\r\n"), "lb", Flow { connection: 3, ..flow() });
+        let mut dialog = answered("Record-Route: <sip:p1;lr>\r\n", Flow { connection: 3, ..flow() });
         let json = serde_json::to_string(&dialog.snapshot()).expect("serializes");
         let snapshot: DialogSnapshot = serde_json::from_str(&json).expect("deserializes");
         let mut restored = Dialog::restore(&snapshot).expect("is whole");

@@ -192,11 +192,13 @@ impl Endpoint {
 
     /// A new call: it is given a leg and a tag, and answered 100 (section 8.2.6.1).
     fn receive_invite(&mut self, now: Instant, arrival: Arrival) {
-        let leg = LegId(self.ids.next());
         let tag = self.new_tag();
+        let Some(dialog) = Dialog::uas(&arrival.request, &tag, arrival.flow) else {
+            return self.refuse(&arrival, 400, "Bad Request - Contact is no SIP URI", |_| {});
+        };
+        let leg = LegId(self.ids.next());
         let id = self.open_invite(now, &arrival, Owner::Leg(leg, Purpose::Invite));
         let Arrival { request, flow, .. } = arrival;
-        let dialog = Dialog::uas(&request, &tag, flow);
         let contact = self.contact(flow, &request.uri);
         self.tags.insert(dialog.local_tag().clone(), leg);
         let state = State::Incoming(Incoming { transaction: id, request: request.clone(), progress: None });
