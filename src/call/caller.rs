@@ -75,6 +75,18 @@ impl Call {
             self.start_route(now);
         } else {
             self.accept();
+            if self.rings_at_once() {
+                self.start_route(now);
+            }
+        }
+    }
+
+    /// Whether somebody is rung before the caller is there to hear anything: who waits for nothing but a person must
+    /// not wait for the spool as well.
+    fn rings_at_once(&self) -> bool {
+        match &self.route {
+            Route::Queue(_) | Route::Dial { .. } => !matches!(self.phase, Phase::Ending | Phase::Over),
+            Route::Flow(_) | Route::Room(_) | Route::PlayLoop(_) | Route::Hold => false,
         }
     }
 
@@ -89,6 +101,9 @@ impl Call {
 
     /// Has the record made durable; 200 waits for that.
     pub(super) fn accept(&mut self) {
+        if std::mem::replace(&mut self.accepting, true) {
+            return;
+        }
         if self.record.ticket || self.record.cdr {
             self.output.push_back(Output::Spool);
         } else {
@@ -125,6 +140,9 @@ impl Call {
         }
         if matches!(self.phase, Phase::Accepting) {
             self.start_route(now);
+        } else {
+            // What its route has come to so far was not worth noting before the caller was there.
+            self.milestone = true;
         }
     }
 

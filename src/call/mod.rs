@@ -36,7 +36,7 @@ pub use message::{Command, Rejected};
 /// What the call is about at the moment.
 #[derive(Debug)]
 enum Phase {
-    /// The caller's offer is being answered; its record is being made durable.
+    /// The caller's offer is being answered, its record is being made durable, and its route wants it to be there.
     Accepting,
     /// A flow leads.
     Flow,
@@ -106,8 +106,11 @@ pub struct Call {
     /// A play whose end means something: the department's notice before it is joined, the last words before hanging up.
     notice: Option<(media::PlayId, Notice)>,
     timers: Vec<(Instant, Timer)>,
-    /// Whether the record changed since it was last published.
+    /// Whether the record's way to the spool has begun: 200 follows when it is there.
+    accepting: bool,
+    /// Whether the record changed since it was last published, and whether in a way that a restart must know of.
     changed: bool,
+    milestone: bool,
     output: VecDeque<Output>,
 }
 
@@ -161,7 +164,9 @@ impl Call {
             recording: Some(new.recording),
             recording_started: false,
             notice: None,
+            accepting: false,
             changed: true,
+            milestone: false,
             output: VecDeque::new(),
         };
         call.output.push_back(Output::OpenMedia { leg: new.leg });
@@ -385,7 +390,7 @@ impl Call {
     fn settle(&mut self, now: Now) {
         self.arrange();
         let state = self.state_name();
-        let milestone = state != self.record.state;
+        let milestone = std::mem::take(&mut self.milestone) || state != self.record.state;
         self.record.state = state;
         if matches!(self.phase, Phase::Ending) && self.legs.iter().all(|leg| leg.state == LegState::Over) {
             self.phase = Phase::Over;

@@ -58,6 +58,7 @@ use sqlx::{
     any::{AnyPoolOptions, install_default_drivers},
 };
 use std::{
+    os::unix::ffi::OsStrExt,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -202,14 +203,25 @@ impl Store {
     }
 }
 
+/// A byte of a path within a URL (RFC 3986 section 2.1).
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    }
+}
+
 /// Makes the folder of a SQLite file and completes its URL.
 fn prepare_url(url: &str) -> Result<String> {
     let Some(rest) = url.strip_prefix("sqlite:") else {
         return Ok(url.to_owned());
     };
-    let path = rest.trim_start_matches("//").split('?').next().unwrap_or_default();
-    if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    }
+    let path = Path::new(rest.trim_start_matches("//").split('?').next().unwrap_or_default());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fault = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(fault)?;
+    // As a whole path: a URL would take the first part of a relative one for a host, and fold `..` away.
+    let whole = folder.canonicalize().map_err(fault)?.join(path.file_name().unwrap_or_default());
+    let path: String = whole.as_os_str().as_bytes().iter().map(|byte| escaped(*byte)).collect();
     Ok(format!("sqlite://{path}?mode=rwc"))
 }

@@ -39,7 +39,7 @@ pub(super) async fn migrate(url: &str, now: UnixMillis) -> Result<()> {
         return Err(StoreError::SchemaNewer { found, known: SCHEMA_VERSION });
     }
     if found > 0 && found < SCHEMA_VERSION && url.starts_with("sqlite:") {
-        back_up(&mut conn, url, found).await?;
+        back_up(&mut conn, found).await?;
     }
     for (version, text) in (1..).zip(MIGRATIONS).skip(found as usize) {
         conn.execute("BEGIN").await?;
@@ -58,8 +58,9 @@ pub(super) async fn migrate(url: &str, now: UnixMillis) -> Result<()> {
     Ok(())
 }
 
-async fn back_up(conn: &mut AnyConnection, url: &str, version: i64) -> Result<()> {
-    let path = url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default();
+async fn back_up(conn: &mut AnyConnection, version: i64) -> Result<()> {
+    let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'").fetch_one(&mut *conn).await?;
+    let path = row.text("file")?;
     let copy = format!("{path}.before-schema-{}", version + 1);
     // VACUUM INTO never overwrites: a copy that exists is the older and better one.
     if !std::path::Path::new(&copy).exists() {

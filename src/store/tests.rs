@@ -35,7 +35,7 @@ impl Folder {
     fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("hotline-store-{}-{count}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("hotline store-{}-{count} 数据", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder");
         Folder(path)
     }
