@@ -7,21 +7,20 @@ use super::{
     calls::row_of,
     events::Audience,
     switch::{Input, Output},
+    switch_task::Ask,
     view::CallView,
 };
 use crate::{
     call::cdr::{CallRecord, StateName},
     ids::{CallId, TicketNo},
     media::engine as media,
-    store::{AcceptedCall, FinishedCall, NewCallback, SpooledWaiter, StoreError},
+    store::{AcceptedCall, FinishedCall, NewCallback, SpooledWaiter},
     ticket::ContactKind,
 };
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 
-/// How often the store is asked whether it has an ended call; until then it is shown from memory.
-const STORED: Duration = Duration::from_millis(250);
-/// The most ended calls that are shown from memory.
+/// The most ended calls that are shown from memory while the store does not have them.
 const ENDED_KEPT: usize = 20_000;
 
 /// A word of a call for the event stream.
@@ -81,17 +80,17 @@ impl App {
         metrics::counter!("hotline_calls_accepted_total").increment(1);
         // The same INVITE once more: the caller never had the answer of an earlier run.
         let unanswered = self.in_doubt().remove(&accepted.sip_call_id);
-        let app = self.clone();
+        if let Some((old, _)) = unanswered {
+            self.forget(old);
+        }
+        let (app, kept) = (self.clone(), self.spool.accept(accepted));
         self.runtime.spawn(async move {
-            if let Some((old, _)) = unanswered {
-                app.forget(old).await;
-            }
-            let result = app.spool.accept(accepted).await;
+            let result = kept.await;
             if let Err(error) = &result {
                 tracing::error!(%call, %error, "a call was refused: its record cannot be kept");
             }
-            // Full: the call is refused by the caller's own timers.
-            let _ = app.switch.try_input(Input::Spooled { call, durable: result.is_ok() });
+            // Never dropped, however full the mailbox is: the caller waits for it. No switch: the program is ending.
+            let _ = app.switch.ask(Ask::Input(Input::Spooled { call, durable: result.is_ok() })).await;
         });
     }
 
@@ -134,48 +133,45 @@ impl App {
         }
         // Never answered: there was no 200, and no record is owed.
         if record.answered_at.is_none() {
-            let app = self.clone();
-            self.runtime.spawn(async move {
-                app.forget(record.id).await;
-            });
-            return;
+            return self.forget(record.id);
         }
         let Some(finished) = finished(&record) else { return };
-        let app = self.clone();
+        let call = record.id;
+        let (app, kept) = (self.clone(), self.spool.finish(call, finished));
         self.runtime.spawn(async move {
-            if let Err(error) = app.spool.finish(record.id, finished).await {
+            if let Err(error) = kept.await {
                 // The journal is gone: the record stays as it was last noted, and is closed at the next start.
-                tracing::error!(call = %record.id, %error, "a call's ending was not kept");
+                tracing::error!(%call, %error, "a call's ending was not kept");
+                app.live.remove_call(call);
             }
-            app.wait_until_stored(record.id).await;
         });
+        if self.live.call_count() > ENDED_KEPT {
+            self.live.remove_call(call);
+        }
     }
 
     /// A call that was never answered after all: what was written down for its 200 is taken back.
-    async fn forget(&self, call: CallId) {
-        if let Err(error) = self.spool.forget(call).await {
-            tracing::warn!(%call, %error, "an unanswered call stays in the spool until the next start");
-        }
+    fn forget(&self, call: CallId) {
         self.live.remove_call(call);
+        let forgotten = self.spool.forget(call);
+        self.runtime.spawn(async move {
+            if let Err(error) = forgotten.await {
+                tracing::warn!(%call, %error, "an unanswered call stays in the spool until the next start");
+            }
+        });
     }
 
-    async fn wait_until_stored(&self, call: CallId) {
-        if self.live.call_count() > ENDED_KEPT {
-            self.live.remove_call(call);
-            return;
-        }
-        loop {
-            tokio::time::sleep(STORED).await;
-            match self.store.call_get(call).await {
-                Ok(row) if row.ended_at.is_some() => break,
-                Ok(_) | Err(StoreError::NotFound(_) | StoreError::Unavailable(_)) => {}
-                Err(_) => break,
+    /// The store has these ended calls: from here on they are shown from there.
+    pub(super) fn calls_stored(self: &Arc<Self>, calls: Vec<CallId>) {
+        let app = self.clone();
+        self.runtime.spawn(async move {
+            for call in calls {
+                if let Ok(Some(case)) = app.store.ticket_of_call(call).await {
+                    app.publish_ticket(&case);
+                }
+                app.live.remove_call(call);
             }
-        }
-        if let Ok(Some(case)) = self.store.ticket_of_call(call).await {
-            self.publish_ticket(&case);
-        }
-        self.live.remove_call(call);
+        });
     }
 
     /// The row of a recording that has begun.
@@ -187,7 +183,11 @@ impl App {
 
     /// The recording is sealed.
     fn recording_done(&self, call: CallId, event: &media::Event) {
-        let media::Event::RecordingDone { gap, .. } = event else { return };
+        let media::Event::RecordingDone { gap, failed, .. } = event else { return };
+        if *failed {
+            metrics::counter!("hotline_recordings_shortened_total").increment(1);
+            tracing::error!(%call, "a recording is shortened: the disk did not take all of it");
+        }
         if *gap {
             metrics::counter!("hotline_recording_gaps_total").increment(1);
             tracing::warn!(%call, "a recording has a gap");

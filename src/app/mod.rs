@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod calls;
 pub mod events;
+mod figures;
 mod lifecycle;
 pub mod live;
 pub mod outbox;

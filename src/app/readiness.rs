@@ -36,8 +36,11 @@ impl App {
             Err(_) => Part { ok: false, detail: format!("{} 秒内没有应答", PATIENCE.as_secs()) },
         };
         let backlog = self.spool.backlog();
-        let spool = Part { ok: true, detail: format!("{backlog} 条待写入数据库") };
-        metrics::gauge!("hotline_spool_backlog").set(backlog as f64);
+        let spool = match self.spool.trouble() {
+            None => Part { ok: true, detail: format!("{backlog} 条待写入数据库") },
+            // New calls are refused with 503 for as long: they are better sent to another node.
+            Some(why) => Part { ok: false, detail: format!("写不进磁盘,新来电将被拒绝:{why}") },
+        };
         let sms = match self.sms.get() {
             None => Part { ok: true, detail: "未配置".to_owned() },
             Some(gateway) if gateway.is_bound() => Part { ok: true, detail: "已连接短信中心".to_owned() },
@@ -45,7 +48,7 @@ impl App {
             Some(_) => Part { ok: false, detail: "短信中心未连接,短信将在恢复后发送".to_owned() },
         };
         let clock = clock_offset();
-        Readiness { ready: database.ok, database, spool, sms, clock }
+        Readiness { ready: database.ok && spool.ok, database, spool, sms, clock }
     }
 }
 

@@ -128,8 +128,9 @@ impl App {
         let id = record.recording?;
         let started_at = record.served_at?;
         let (state, ended_at, duration_ms, gaps) = match done {
-            Some(media::Event::RecordingDone { length, gap, .. }) => {
-                ("complete", Some(started_at.plus(*length)), length.as_millis() as i64, i64::from(*gap))
+            Some(media::Event::RecordingDone { length, gap, failed, .. }) => {
+                let state = if *failed { "shortened" } else { "complete" };
+                (state, Some(started_at.plus(*length)), length.as_millis() as i64, i64::from(*gap))
             }
             _ => ("recording", None, 0, 0),
         };
@@ -143,7 +144,7 @@ impl App {
             started_at,
             ended_at,
             duration_ms,
-            shortened: false,
+            shortened: state == "shortened",
             gaps,
             confidential: false,
             detail: serde_json::Value::Null,

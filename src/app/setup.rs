@@ -129,7 +129,8 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     app.end_old_dialogs(old_dialogs).await;
     let doubts = app.clone();
     tokio::spawn(async move { doubts.settle_doubts().await });
-    spool.start_feeder(store);
+    let stored = app.clone();
+    spool.start_feeder(store, move |calls| stored.calls_stored(calls));
     start_sms(&app, &settings);
     Ok(app)
 }

@@ -2,7 +2,7 @@
 //! and carries out what comes back. Everything that may wait (the spool, the database, webhooks) is elsewhere.
 
 use super::{
-    App,
+    App, figures,
     switch::{Input, MediaPort, Output, Parts, Switch},
 };
 use crate::{
@@ -195,22 +195,20 @@ impl Shell {
             let due = self.switch.poll_timeout().map_or(figures, |at| at.min(figures));
             match self.wait(&mut inbox, &mut packets, due).await {
                 Woken::Readable(index) => self.read(index),
-                Woken::Packet(input) => {
-                    self.input(Input::Sip(input));
-                    for _ in 0..BATCH {
-                        let Ok(input) = packets.try_recv() else { break };
-                        self.input(Input::Sip(input));
-                    }
-                }
-                Woken::Ask(ask) => {
-                    self.asked(ask);
-                    for _ in 0..BATCH {
-                        let Ok(ask) = inbox.try_recv() else { break };
-                        self.asked(ask);
-                    }
-                }
+                Woken::Packet(input) => self.input(Input::Sip(input)),
+                Woken::Ask(ask) => self.asked(ask),
                 Woken::Due => {}
                 Woken::Closed => return,
+            }
+            // Whatever woke us, each source has its turn: a flood of datagrams must not starve connections, commands
+            // and the spool's answers.
+            for _ in 0..BATCH {
+                let Ok(input) = packets.try_recv() else { break };
+                self.input(Input::Sip(input));
+            }
+            for _ in 0..BATCH {
+                let Ok(ask) = inbox.try_recv() else { break };
+                self.asked(ask);
             }
             let now = clock::now();
             if self.switch.poll_timeout().is_some_and(|at| at <= now.mono) {
@@ -299,34 +297,8 @@ impl Shell {
     fn tell_figures(&mut self) {
         metrics::gauge!("hotline_calls_in_progress").set(self.switch.calls() as f64);
         metrics::gauge!("hotline_sip_connections").set(self.sockets.connections.count() as f64);
-        sip_figures(self.switch.endpoint().counters());
+        figures::sip(self.switch.endpoint().counters());
+        figures::media(self.switch.media());
+        figures::spool(&self.app.spool);
     }
-}
-
-fn sip_figures(counters: endpoint::Counters) {
-    let requests = counters.requests;
-    let by_method = [
-        ("INVITE", requests.invite),
-        ("ACK", requests.ack),
-        ("BYE", requests.bye),
-        ("CANCEL", requests.cancel),
-        ("OPTIONS", requests.options),
-        ("REGISTER", requests.register),
-        ("INFO", requests.info),
-        ("UPDATE", requests.update),
-        ("REFER", requests.refer),
-        ("NOTIFY", requests.notify),
-        ("MESSAGE", requests.message),
-        ("other", requests.other),
-    ];
-    for (method, count) in by_method {
-        metrics::counter!("hotline_sip_requests_total", "method" => method).absolute(count);
-    }
-    metrics::counter!("hotline_sip_responses_total").absolute(counters.responses);
-    metrics::counter!("hotline_sip_sent_total").absolute(counters.sent);
-    metrics::counter!("hotline_sip_retransmitted_total").absolute(counters.retransmitted);
-    metrics::counter!("hotline_sip_repeated_total").absolute(counters.repeated);
-    metrics::counter!("hotline_sip_malformed_total").absolute(counters.malformed);
-    metrics::counter!("hotline_sip_dropped_total").absolute(counters.dropped);
-    metrics::counter!("hotline_sip_overloaded_total").absolute(counters.overloaded);
 }

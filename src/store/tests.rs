@@ -468,7 +468,7 @@ async fn a_locked_database_is_unavailable_and_comes_back() {
     let store = open(&folder.url()).await;
     let spool_dir = folder.0.join("spool");
     let (spool, _) = Spool::open(&spool_dir).await.unwrap();
-    let feeder = spool.start_feeder(store.clone());
+    let feeder = spool.start_feeder(store.clone(), |_| {});
     let path = folder.url().replace("sqlite:", "sqlite://");
     let mut other = AnyConnection::connect(&path).await.unwrap();
     other.execute("BEGIN EXCLUSIVE").await.unwrap();
@@ -498,13 +498,20 @@ async fn a_call_that_was_never_answered_leaves_nothing() {
     let folder = Folder::new();
     let store = open(&folder.url()).await;
     let (spool, _) = Spool::open(&folder.0).await.unwrap();
-    let feeder = spool.start_feeder(store.clone());
+    let feeder = spool.start_feeder(store.clone(), |_| {});
     let (cancelled, answered) = (accepted(&store, 1, now()), accepted(&store, 2, now()));
     spool.accept(cancelled.clone()).await.unwrap();
     spool.accept(answered.clone()).await.unwrap();
     assert!(spool.update(answered.call, json!({"state": "ivr"})));
     spool.forget(cancelled.call).await.unwrap();
+    // The order is that in which they were said, whoever waits for what first.
+    let hurried = accepted(&store, 3, now());
+    let (kept, forgotten) = (spool.accept(hurried.clone()), spool.forget(hurried.call));
+    forgotten.await.unwrap();
+    kept.await.unwrap();
     wait_until(|| spool.backlog() == 0).await;
+    assert!(spool.trouble().is_none());
+    assert!(store.ticket_of_call(hurried.call).await.unwrap().is_none(), "cancelled in the same instant");
     assert!(store.ticket_of_call(cancelled.call).await.unwrap().is_none(), "no 200, no ticket");
     assert!(store.ticket_of_call(answered.call).await.unwrap().is_some());
     feeder.abort();
@@ -544,7 +551,7 @@ async fn the_spool_recovers_what_had_not_ended() {
         let id = call.accepted.call;
         spool.finish(id, ended(&call.accepted, t, Some(ContactKind::Abandoned))).await.unwrap();
     }
-    let feeder = spool.start_feeder(store.clone());
+    let feeder = spool.start_feeder(store.clone(), |_| {});
     wait_until(|| spool.backlog() == 0).await;
     feeder.abort();
     assert_eq!(store.count("SELECT count(*) AS n FROM ticket").await.unwrap(), 3);
@@ -557,7 +564,7 @@ async fn a_storm_of_calls_is_taken_and_fed_once() {
     let folder = Folder::new();
     let store = open(&folder.url()).await;
     let (spool, _) = Spool::open(&folder.0).await.unwrap();
-    let feeder = spool.start_feeder(store.clone());
+    let feeder = spool.start_feeder(store.clone(), |_| {});
     let (count, t, began) = (4_000u64, now(), Instant::now());
     let mut tasks = tokio::task::JoinSet::new();
     for n in 1..=count {

@@ -186,8 +186,9 @@ pub enum Event {
     Silent { leg: LegId, length: Duration },
     /// Packets came again after `Silent`.
     Heard { leg: LegId },
-    /// The recording is sealed. `gap` when something was lost on the way to the writer.
-    RecordingDone { recording: RecordingId, length: Duration, gap: bool },
+    /// The recording is sealed and on the disk. `length` is what plays; `gap` when something was lost on the way to the
+    /// writer; `failed` when the disk did not take all of it.
+    RecordingDone { recording: RecordingId, length: Duration, gap: bool, failed: bool },
     /// A leg's figures: the last ones when it was removed.
     Stats { leg: LegId, stats: LegStats },
 }

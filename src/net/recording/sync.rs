@@ -1,13 +1,19 @@
 //! Brings written recordings to the disk: at most once a second, for all files together.
 
 use super::{WriterCounters, count};
-use crate::{media::engine::CallEvent, net::rtp::EventSink};
+use crate::{
+    media::engine::{CallEvent, Event},
+    net::rtp::EventSink,
+};
 use std::{
     fs::File,
     io,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -18,13 +24,26 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How soon after the last time a finished recording is synchronised.
 const SOON: Duration = Duration::from_millis(100);
 
+/// A recording's file, and whether the disk once failed to take what was written to it: then it may lack some of it
+/// for ever, for the system tells of it once only.
+pub(super) struct Kept {
+    pub(super) file: File,
+    failed: AtomicBool,
+}
+
+impl Kept {
+    pub(super) fn new(file: File) -> Self {
+        Kept { file, failed: AtomicBool::new(false) }
+    }
+}
+
 #[derive(Default)]
 struct Work {
-    dirty: Vec<Arc<File>>,
+    dirty: Vec<Arc<Kept>>,
     /// Folders with new files.
     folders: Vec<PathBuf>,
     /// Told when what was written before is on the disk.
-    done: Vec<CallEvent>,
+    done: Vec<(CallEvent, Option<Arc<Kept>>)>,
     stopped: bool,
 }
 
@@ -46,7 +65,7 @@ pub(super) struct Handle(Arc<Shared>);
 
 impl Handle {
     /// The file has new chunks. Said again only after the file was synchronised or the second is over.
-    pub(super) fn written(&self, file: &Arc<File>) {
+    pub(super) fn written(&self, file: &Arc<Kept>) {
         self.with(|work| work.dirty.push(file.clone()));
     }
 
@@ -55,9 +74,9 @@ impl Handle {
         self.with(|work| work.folders.push(folder));
     }
 
-    /// A recording is complete; the event is told when it is on the disk.
-    pub(super) fn done(&self, event: CallEvent) {
-        self.with(|work| work.done.push(event));
+    /// A recording is complete; the event is told when it is on the disk, or cannot be brought there.
+    pub(super) fn done(&self, event: CallEvent, file: Option<Arc<Kept>>) {
+        self.with(|work| work.done.push((event, file)));
         self.0.wake.notify_one();
     }
 
@@ -98,19 +117,32 @@ fn round(shared: &Shared, root: &File, events: &EventSink, counters: &WriterCoun
     let mut work = std::mem::take(&mut *guard);
     guard.stopped = work.stopped;
     drop(guard);
-    work.dirty.sort_unstable_by_key(|file| file.as_raw_fd());
-    work.dirty.dedup_by_key(|file| file.as_raw_fd());
+    work.dirty.sort_unstable_by_key(|kept| kept.file.as_raw_fd());
+    work.dirty.dedup_by_key(|kept| kept.file.as_raw_fd());
     work.folders.sort_unstable();
     work.folders.dedup();
     if let Err(error) = synchronise(&work, root) {
         count(&counters.failed_syncs);
         tracing::error!(%error, "recordings cannot be brought to the disk");
     }
-    work.done.drain(..).for_each(|event| events(event));
+    for (mut told, kept) in work.done.drain(..) {
+        if let Event::RecordingDone { failed, .. } = &mut told.event {
+            *failed |= kept.is_none_or(|kept| kept.failed.load(Relaxed));
+        }
+        events(told);
+    }
     work.stopped
 }
 
 fn synchronise(work: &Work, root: &File) -> io::Result<()> {
+    let done = bring_to_disk(work, root);
+    if done.is_err() {
+        work.dirty.iter().for_each(|kept| kept.failed.store(true, Relaxed));
+    }
+    done
+}
+
+fn bring_to_disk(work: &Work, root: &File) -> io::Result<()> {
     if work.dirty.len() + work.folders.len() > MANY {
         // SAFETY: no pointers; the descriptor is open.
         return match unsafe { libc::syncfs(root.as_raw_fd()) } {
@@ -118,6 +150,8 @@ fn synchronise(work: &Work, root: &File) -> io::Result<()> {
             _ => Err(io::Error::last_os_error()),
         };
     }
-    work.dirty.iter().try_for_each(|file| file.sync_data())?;
+    // One bad file must not keep the others from the disk.
+    let files = work.dirty.iter().map(|kept| kept.file.sync_data());
+    files.fold(Ok(()), |all, one| all.and(one))?;
     work.folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
 }

@@ -3,7 +3,7 @@
 use super::{
     WriterCounters, count, path,
     ring::{Consumer, Entry},
-    sync::Handle,
+    sync::{Handle, Kept},
 };
 use crate::{
     clock::UnixMillis,
@@ -17,7 +17,7 @@ use crate::{
 use rand::Rng;
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
@@ -36,7 +36,9 @@ struct Open {
     timeline: Timeline,
     sealer: Sealer,
     /// None after a failed write.
-    file: Option<Arc<File>>,
+    file: Option<Arc<Kept>>,
+    /// Whole seconds in the file.
+    seconds: u64,
 }
 
 pub(super) struct Writer {
@@ -72,9 +74,9 @@ impl Writer {
             Entry::Start { call, recording, wall } => self.start(now, call, recording, wall),
             Entry::Frame { recording, leg, side, codec, at_ms, timestamp } => {
                 let Some(open) = self.open.get_mut(&recording) else { return };
-                let Open { timeline, sealer, file, .. } = open;
+                let Open { timeline, sealer, file, seconds, .. } = open;
                 timeline.advance(at_ms, |second| {
-                    append(recording, file, sealer, second, &mut self.chunk, &self.syncer, &self.counters);
+                    *seconds += append(recording, file, sealer, second, &mut self.chunk, &self.syncer, &self.counters);
                 });
                 timeline.place(Frame { leg, side, codec, at_ms, timestamp, payload });
             }
@@ -86,7 +88,7 @@ impl Writer {
         let header = Header { recording, start, key_id: self.key.id, salt: rand::rng().random() };
         let sealer = Sealer::new(&self.key, header);
         let file = match self.create(recording, &sealer) {
-            Ok(file) => Some(Arc::new(file)),
+            Ok(kept) => Some(Arc::new(kept)),
             Err(error) => {
                 count(&self.counters.failed);
                 tracing::error!(%recording, %error, "a recording cannot begin");
@@ -94,10 +96,11 @@ impl Writer {
             }
         };
         count(&self.counters.recordings);
-        self.open.insert(recording, Open { call, started: now, timeline: Timeline::default(), sealer, file });
+        self.open
+            .insert(recording, Open { call, started: now, timeline: Timeline::default(), sealer, file, seconds: 0 });
     }
 
-    fn create(&self, recording: RecordingId, sealer: &Sealer) -> io::Result<File> {
+    fn create(&self, recording: RecordingId, sealer: &Sealer) -> io::Result<Kept> {
         let path = path(&self.folder, recording);
         if let Some(folder) = path.parent() {
             if std::fs::create_dir(folder).is_ok() {
@@ -107,61 +110,67 @@ impl Writer {
         }
         let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(sealer.header())?;
-        Ok(file)
+        Ok(Kept::new(file))
     }
 
     /// Seals what is old enough, also where no frame came.
     fn advance(&mut self, now: Instant) {
         for (recording, open) in &mut self.open {
             let at_ms = now.saturating_duration_since(open.started).as_millis().min(u128::from(u32::MAX)) as u32;
-            let Open { timeline, sealer, file, .. } = open;
+            let Open { timeline, sealer, file, seconds, .. } = open;
             timeline.advance(at_ms, |second| {
-                append(*recording, file, sealer, second, &mut self.chunk, &self.syncer, &self.counters);
+                *seconds += append(*recording, file, sealer, second, &mut self.chunk, &self.syncer, &self.counters);
             });
         }
     }
 
     fn stop(&mut self, recording: RecordingId, length: Duration, gap: bool) {
-        let Some(Open { call, mut timeline, mut sealer, mut file, .. }) = self.open.remove(&recording) else { return };
+        let Some(open) = self.open.remove(&recording) else { return };
+        let Open { call, mut timeline, mut sealer, mut file, mut seconds, .. } = open;
         let samples = (length.as_micros() / 125) as u64;
         timeline.finish(samples, |second| {
-            append(recording, &mut file, &mut sealer, second, &mut self.chunk, &self.syncer, &self.counters);
+            seconds += append(recording, &mut file, &mut sealer, second, &mut self.chunk, &self.syncer, &self.counters);
         });
-        let written = file.is_some();
-        if let Some(file) = file {
+        // After a failed write what plays ends with the last second before it.
+        let failed = file.is_none();
+        let length = if failed { length.min(Duration::from_secs(seconds)) } else { length };
+        if let Some(kept) = &file {
             let end = End { samples, gap };
             let ended = sealer.end(end, &mut self.chunk).map_err(io::Error::other);
-            if let Err(error) = ended.and_then(|()| (&*file).write_all(&self.chunk)) {
+            if let Err(error) = ended.and_then(|()| (&kept.file).write_all(&self.chunk)) {
                 count(&self.counters.failed);
                 tracing::error!(%recording, %error, "a recording's end cannot be written");
             }
-            self.syncer.written(&file);
+            self.syncer.written(kept);
         }
-        self.syncer.done(CallEvent { call, event: Event::RecordingDone { recording, length, gap: gap || !written } });
+        self.syncer.done(CallEvent { call, event: Event::RecordingDone { recording, length, gap, failed } }, file);
     }
 }
 
-/// Appends a sealed second with one write. A failed write ends the recording: its torn chunk is not read.
+/// Appends a sealed second with one write; gives how many were written. A failed write ends the recording: its torn
+/// chunk is not read.
 fn append(
     recording: RecordingId,
-    file: &mut Option<Arc<File>>,
+    file: &mut Option<Arc<Kept>>,
     sealer: &mut Sealer,
     second: &[u8],
     chunk: &mut Vec<u8>,
     syncer: &Handle,
     counters: &WriterCounters,
-) {
-    let Some(open) = file else { return };
-    let written = sealer.audio(second, chunk).map_err(io::Error::other).and_then(|()| (&**open).write_all(chunk));
+) -> u64 {
+    let Some(open) = file else { return 0 };
+    let written = sealer.audio(second, chunk).map_err(io::Error::other).and_then(|()| (&open.file).write_all(chunk));
     match written {
         Ok(()) => {
             count(&counters.seconds);
             syncer.written(open);
+            1
         }
         Err(error) => {
             count(&counters.failed);
             tracing::error!(%recording, %error, "a recording cannot be written any more");
             *file = None;
+            0
         }
     }
 }

@@ -19,16 +19,24 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 const IDLE: Duration = Duration::from_secs(1);
 
 impl Spool {
-    /// Starts the one feeder; it runs until the task is aborted or the spool is gone.
-    pub fn start_feeder(&self, store: Store) -> tokio::task::JoinHandle<()> {
+    /// Starts the one feeder; it runs until the task is aborted or the spool is gone. `stored` hears of the calls that
+    /// have ended and need not be waited for any more: the store has them, or will not take them before a restart.
+    pub fn start_feeder(
+        &self,
+        store: Store,
+        stored: impl Fn(Vec<CallId>) + Send + Sync + 'static,
+    ) -> tokio::task::JoinHandle<()> {
         let spool = self.clone();
         tokio::spawn(async move {
             let mut wait = BACK_OFF.0;
             let mut conn = None;
             loop {
                 match spool.feed(&mut conn, &store).await {
-                    Ok(fed) => {
+                    Ok((fed, ended)) => {
                         wait = BACK_OFF.0;
+                        if !ended.is_empty() {
+                            stored(ended);
+                        }
                         if fed < ROUND {
                             let _ = tokio::time::timeout(IDLE, spool.shared.state.fresh.notified()).await;
                         }
@@ -44,15 +52,15 @@ impl Spool {
         })
     }
 
-    /// One round; gives how many calls it was.
-    async fn feed(&self, conn: &mut Option<SqliteConnection>, store: &Store) -> Result<usize> {
+    /// One round; gives how many calls it was, and which of them have ended.
+    async fn feed(&self, conn: &mut Option<SqliteConnection>, store: &Store) -> Result<(usize, Vec<CallId>)> {
         let conn = match conn {
             Some(conn) => conn,
             None => conn.insert(connect(&self.shared.path).await?),
         };
         let (items, weights) = waiting(conn).await?;
         if items.is_empty() {
-            return Ok(0);
+            return Ok((0, Vec::new()));
         }
         let (mut fed, mut stuck) = (Vec::new(), Vec::new());
         match store.ingest(items.clone()).await {
@@ -75,11 +83,12 @@ impl Spool {
         let call = |item: &Ingest| item.accepted.call;
         let finished: Vec<CallId> = fed.iter().filter(|item| item.finished.is_some()).map(call).collect();
         let accepted: Vec<CallId> = fed.iter().filter(|item| item.finished.is_none()).map(call).collect();
+        let ended = finished.iter().chain(&stuck).copied().collect();
         let gone: HashSet<CallId> = fed.iter().map(call).chain(stuck.iter().copied()).collect();
         let pairs = items.iter().zip(&weights);
         let weight = pairs.filter(|(item, _)| gone.contains(&item.accepted.call)).map(|(_, weight)| weight).sum();
         self.ask(|reply| Op::Fed { accepted, finished, stuck, weight, reply }).await?;
-        Ok(items.len())
+        Ok((items.len(), ended))
     }
 }
 

@@ -17,7 +17,7 @@ use sqlx::{
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -177,6 +177,8 @@ impl Journal {
         for statement in SCHEMA {
             conn.execute(*statement).await?;
         }
+        // What an earlier program could not store, this one may.
+        conn.execute("UPDATE accepted SET stuck = 0 WHERE stuck = 1").await?;
         let recovered = recover(&mut conn).await?;
         let row = sqlx::query(
             "SELECT COALESCE(sum((fed = 0) + (finished IS NOT NULL)), 0) AS n FROM accepted WHERE stuck = 0",
@@ -190,6 +192,8 @@ impl Journal {
 
     async fn commit(&mut self, batch: Batch) {
         let outcome = self.write(&batch).await;
+        *self.state.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+            outcome.as_ref().err().map(ToString::to_string);
         match &outcome {
             Ok(forgotten) => {
                 let forgotten = *forgotten as i64;

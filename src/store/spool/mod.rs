@@ -22,7 +22,7 @@ use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -85,6 +85,8 @@ pub(super) struct JournalState {
     backlog: AtomicI64,
     /// Snapshots that were dropped since the mailbox was full or the disk failed.
     dropped: AtomicU64,
+    /// Why the last commit failed; none where it did not.
+    trouble: Mutex<Option<String>>,
 }
 
 fn gone() -> StoreError {
@@ -109,19 +111,28 @@ impl Spool {
         Ok((Spool { shared: Arc::new(Shared { ops, path, state }) }, recovered))
     }
 
-    /// Takes a call into the journal; done when it is on disk. The 200 waits for this.
-    pub async fn accept(&self, call: AcceptedCall) -> Result<()> {
-        self.ask(|reply| Op::Accept(Box::new(call), reply)).await
+    /// Takes a call into the journal at once; the future is done when it is on disk. The 200 waits for this. Where the
+    /// journal is as far behind as its mailbox is long, the call is refused.
+    pub fn accept(&self, call: AcceptedCall) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let taken = self.shared.ops.try_send(Op::Accept(Box::new(call), reply));
+        async move {
+            taken.map_err(|_| StoreError::Unavailable("the spool is full or closed".into()))?;
+            answer.await.map_err(|_| gone())?
+        }
     }
 
-    /// Takes a call's ending; done when it is on disk. Its dialogs and its waiter are forgotten.
-    pub async fn finish(&self, call: CallId, finished: FinishedCall) -> Result<()> {
-        self.ask(|reply| Op::Finish(call, Box::new(finished), reply)).await
+    /// Takes a call's ending, after all that was said of the call before; done when it is on disk. Its dialogs and its
+    /// waiter are forgotten.
+    pub fn finish(&self, call: CallId, finished: FinishedCall) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.say(Op::Finish(call, Box::new(finished), reply), answer)
     }
 
     /// Takes back a call that was accepted and never answered: no ticket is owed for it.
-    pub async fn forget(&self, call: CallId) -> Result<()> {
-        self.ask(|reply| Op::Forget(call, reply)).await
+    pub fn forget(&self, call: CallId) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.say(Op::Forget(call, reply), answer)
     }
 
     /// Notes a call's progress for a restart. The first one says that its 200 went out: from then on the store is fed;
@@ -163,6 +174,23 @@ impl Spool {
     /// Snapshots dropped so far.
     pub fn dropped(&self) -> u64 {
         self.shared.state.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Why the journal cannot be written at the moment.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.state.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Hands over at once, so that the order is that of the calls; only a full mailbox makes the future wait.
+    fn say(&self, op: Op, answer: oneshot::Receiver<Result<()>>) -> impl Future<Output = Result<()>> + Send + use<> {
+        let taken = self.shared.ops.try_send(op);
+        let ops = self.shared.ops.clone();
+        async move {
+            if let Err(error) = taken {
+                ops.send(error.into_inner()).await.map_err(|_| gone())?;
+            }
+            answer.await.map_err(|_| gone())?
+        }
     }
 
     async fn ask(&self, op: impl FnOnce(oneshot::Sender<Result<()>>) -> Op) -> Result<()> {
