@@ -1,78 +1,54 @@
-"""Three real telephones on one call: a citizen signalled by sipp's protocol with RTP of its own, baresip as agent 8001, and
-a second baresip as the departmental hotline 12330.
+"""Three real telephones on one call: sipp as the citizen, baresip as agent 8001, who brings the hotline in by the keys of
+its telephone, and a second baresip as the departmental hotline 12330.
 
 Each plays a tone drawn at random. What each of them itself received must hold the others' tones, and its own at -40 dB
 or below; keys arrive once; the recording is stereo, of the right length, the citizen left.
 """
 import io
+import pathlib
 import random
 import re
-import socket
+import subprocess
 import sys
 import tempfile
 import time
 
-from lib import Baresip, Failed, Hotline, Rtp, check, level_at, read_wav, until
+from lib import Baresip, Failed, Hotline, Rtp, check, free_ports, level_at, read_wav, until
 
 APART = -40.0
 SECONDS = 60
 
 
 class Citizen:
-    """A caller's signalling, and its sound in `Rtp`."""
+    """sipp signals, `Rtp` sounds: a citizen who dials and hangs up after forty seconds."""
 
-    def __init__(self, trunk, hertz):
-        self.trunk, self.rtp = ("127.0.0.1", trunk), Rtp(hertz)
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.settimeout(0.2)
-        self.port = self.socket.getsockname()[1]
-        self.id, self.tag = f"peer-{random.randrange(1 << 40)}@citizen", ""
-        self.ended = False
-
-    def send(self, method, cseq, body=""):
-        kind = "Content-Type: application/sdp\r\n" if body else ""
-        branch = f"z9hG4bK{random.randrange(1 << 40)}"
-        self.socket.sendto((
-            f"{method} sip:12345@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{self.port};branch={branch};rport\r\n"
-            f"Max-Forwards: 70\r\nFrom: <sip:13900000077@127.0.0.1>;tag=c\r\nTo: <sip:12345@127.0.0.1>{self.tag}\r\n"
-            f"Call-ID: {self.id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:citizen@127.0.0.1:{self.port}>\r\n{kind}"
-            f"Content-Length: {len(body)}\r\n\r\n{body}").encode(), self.trunk)
-
-    def receive(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                text = self.socket.recv(65536).decode(errors="replace")
-            except (TimeoutError, socket.timeout):
-                continue
-            if text.startswith("BYE"):
-                self.ended = True
-                lines = [line for line in text.split("\r\n") if re.match(r"(Via|From|To|Call-ID|CSeq):", line, re.I)]
-                self.socket.sendto(("SIP/2.0 200 OK\r\n" + "\r\n".join(lines) + "\r\nContent-Length: 0\r\n\r\n").encode(), self.trunk)
-            yield text
+    def __init__(self, trunk, hertz, folder):
+        self.rtp, self.log = Rtp(hertz), pathlib.Path(folder) / "citizen.log"
+        self.command = ["sipp", "-sf", pathlib.Path(__file__).with_name("citizen.xml"), "-s", "12345", "-m", "1", "-i", "127.0.0.1",
+                        "-p", str(free_ports(1)[0]), "-key", "rtp", str(self.rtp.port), "-trace_logs", "-log_file", self.log, "-nostdin",
+                        "-timeout", "100", f"127.0.0.1:{trunk}"]
+        self.process, self.id = None, ""
 
     def dial(self):
-        self.send("INVITE", 1, (
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-            f"m=audio {self.rtp.port} RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
-            "a=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"))
-        for text in self.receive(10):
-            if text.startswith("SIP/2.0 200"):
-                self.tag = re.search(r"^To:.*?(;tag=[^\s;]+)", text, re.M | re.I)[1]
-                self.send("ACK", 1)
-                self.rtp.remote = ("127.0.0.1", int(re.search(r"m=audio (\d+)", text)[1]))
-                self.rtp.start()
-                return
-            if text.startswith("SIP/2.0 ") and text[8] in "3456":
-                raise Failed("the call was refused: " + text.split("\r\n")[0])
-        raise Failed("the call was not answered in 10 s")
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE, text=True, cwd=self.log.parent)
+        def answered():
+            if self.process.poll() is not None:
+                raise Failed("the call was refused: " + self.process.stderr.read()[-500:])
+            return self.log.exists() and re.search(r"answered (\d+) (\S+)", self.log.read_text())
+        port, self.id = until("sipp's call is answered", 10, answered).groups()
+        self.rtp.remote = ("127.0.0.1", int(port))
+        self.rtp.start()
 
-    def hang_up(self):
-        self.send("BYE", 2)
-        for text in self.receive(3):
-            if text.startswith("SIP/2.0 200"):
-                return
+    def hung_up(self):
+        """Whether sipp ended well, once it ended."""
+        return self.process.wait(60) == 0
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+        if self.rtp.is_alive():
+            self.rtp.stop()
 
 
 def tones():
@@ -89,13 +65,12 @@ def main():
     citizen_hz, agent_hz, department_hz = tones()
     print(f"three telephones: citizen {citizen_hz:.0f} Hz, agent 8001 {agent_hz:.0f} Hz, 12330 {department_hz:.0f} Hz")
     with Hotline() as hotline, tempfile.TemporaryDirectory() as folder:
-        from lib import free_ports
         agent = Baresip("agent", folder, free_ports(1)[0], agent_hz, SECONDS,
                         f"<sip:8001@127.0.0.1:{hotline.agents};transport=udp>;auth_user=8001;auth_pass=sandbox-8001;"
                         "answermode=auto;audio_codecs=pcma;regint=60")
         department = Baresip("department", folder, hotline.departments, department_hz, SECONDS,
                              f"<sip:12330@127.0.0.1:{hotline.departments};transport=udp>;regint=0;answermode=auto;audio_codecs=pcma")
-        citizen = Citizen(hotline.trunk, citizen_hz)
+        citizen = Citizen(hotline.trunk, citizen_hz, folder)
         try:
             story(hotline, citizen, agent, department, (citizen_hz, agent_hz, department_hz))
         except Failed:
@@ -103,7 +78,7 @@ def main():
                 print(f"--- {phone.folder.name}'s log\n{(phone.folder / 'log').read_text(errors='replace')[-1500:]}", file=sys.stderr)
             raise
         finally:
-            citizen.rtp.stop() if citizen.rtp.is_alive() else None
+            citizen.stop()
             agent.stop()
             department.stop()
 
@@ -118,17 +93,24 @@ def story(hotline, citizen, agent, department, hertz):
     time.sleep(2)
     citizen.rtp.press("0")
     def call():
-        list(citizen.receive(0.05))
         return (hotline.api("GET", f"/calls?sip_call_id={citizen.id}", token=token)["items"] or [None])[0]
     until("the agent answers", 20, lambda: (call() or {}).get("state") == "talking")
     found = call()
     check("key 0 reached the flow once", found["keys"] == "0", found["keys"])
     time.sleep(3)
     check("the citizen hears the agent", level_at(citizen.rtp.last(1), agent_hz) > -30, f"{level_at(citizen.rtp.last(1), agent_hz):.0f} dB")
-    hotline.api("POST", f"/calls/{found['id']}/three-way", {"hotline": "12330"}, token)
+    press(agent, "7")
+    until("the agent's key", 3, lambda: citizen.rtp.keys)
+    check("the agent's key reached the citizen once", citizen.rtp.keys == ["7"], citizen.rtp.keys)
+    press(agent, "*312330#")
     until("the department is joined", 20, lambda: call()["state"] == "three_way")
-    joined = time.monotonic()
-    time.sleep(9)
+    check("the agent's keys *3 12330 # brought the department in; none of them reached the citizen",
+          citizen.rtp.keys == ["7"], citizen.rtp.keys)
+    time.sleep(6)
+    press(department, "4")
+    until("the department's key", 3, lambda: len(citizen.rtp.keys) > 1)
+    check("the department's key reached the citizen once", citizen.rtp.keys == ["7", "4"], citizen.rtp.keys)
+    time.sleep(3)
     heard = citizen.rtp.last(2)
     report("the citizen", heard, {"agent": agent_hz, "department": department_hz}, citizen_hz)
     before = len(citizen.rtp.keys)
@@ -139,11 +121,10 @@ def story(hotline, citizen, agent, department, hertz):
           level_at(citizen.rtp.last(1), department_hz) > -30 and level_at(citizen.rtp.last(1), agent_hz) < -50,
           f"{level_at(citizen.rtp.last(1), department_hz):.0f} dB, agent {level_at(citizen.rtp.last(1), agent_hz):.0f} dB")
     check("no keys were invented", len(citizen.rtp.keys) == before)
-    citizen.hang_up()
+    check("sipp hung up, and its call went well", citizen.hung_up())
     ended = until("the call ends", 5, lambda: call()["state"] == "ended" and call())
     agent.stop()
     department.stop()
-    conference = time.monotonic() - joined
     for phone, others, own in ((agent, {"citizen": citizen_hz, "department": department_hz}, agent_hz),
                                (department, {"citizen": citizen_hz, "agent": agent_hz}, department_hz)):
         rate, samples = phone.heard()
@@ -152,7 +133,13 @@ def story(hotline, citizen, agent, department, hertz):
     recording(hotline, token, ended, hertz)
     check("outcome of the three-way call", ended["three_way"][0]["outcome"] == "joined", ended["three_way"][0]["outcome"])
     check("the call has a ticket", bool(ended["ticket_no"]), ended["ticket_no"])
-    _ = conference
+
+
+def press(phone, keys):
+    """Presses keys of a baresip, one after the other."""
+    for key in keys:
+        phone.command("sndcode", key)
+        time.sleep(0.3)
 
 
 def report(who, samples, others, own):
