@@ -38,9 +38,7 @@ impl App {
             Output::Spool(record) => self.accept(*record),
             Output::Changed { record, milestone } => self.changed(Arc::new(*record), milestone),
             Output::Dialog { call, leg, snapshot } => {
-                if let Ok(value) = serde_json::to_value(&*snapshot) {
-                    self.spool.dialog_put(leg, call, value);
-                }
+                self.spool.dialog_put(leg, call, &*snapshot);
             }
             Output::Said { call, said } => {
                 self.events.publish("call_event", Audience::Centre, &Told { call: call.to_string(), said: &said });
@@ -100,9 +98,7 @@ impl App {
         if !milestone || record.answered_at.is_none() {
             return;
         }
-        if let Ok(value) = serde_json::to_value(&*record) {
-            self.spool.update(record.id, value);
-        }
+        self.spool.update(record.id, &*record);
         match (record.state, &record.queue, record.enqueued_at) {
             (StateName::Queued, Some(queue), Some(enqueued_at)) => {
                 let number = Some(record.from.clone()).filter(|from| !from.is_empty());

@@ -63,6 +63,13 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    /// The spool's file: whatever is wrong with it, nothing was written.
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::Unavailable(error.to_string())
+    }
+}
+
 fn from_database(db: &dyn DatabaseError) -> StoreError {
     if matches!(db.kind(), ErrorKind::UniqueViolation) {
         return StoreError::Conflict("the row");

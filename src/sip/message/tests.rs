@@ -286,6 +286,8 @@ fn uris_compare_as_rfc_3261_section_19_1_4_says() {
         ("sip:a@[2001:DB8::1]", "sip:a@[2001:db8:0::1]"),
         ("tel:+86(10)1234-5678", "tel:+861012345678"),
         ("tel:12345;phone-context=+86-10", "tel:123-45;PHONE-CONTEXT=+8610"),
+        ("sip:a@b;x=1;x=2", "sip:a@b;x=1;x=2"),
+        ("sip:a@b;x=1;x=2", "sip:a@b;x=1"),
     ] {
         assert!(uri(a).equivalent(&uri(b)) && uri(b).equivalent(&uri(a)), "{a} = {b}");
     }

@@ -354,15 +354,16 @@ impl SipUri {
 /// both or neither.
 fn same_params(a: &Params, b: &Params) -> bool {
     const BINDING: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+    // Of a name that is there twice, which the grammar forbids, the first one counts.
+    let value = |params: &Params, name: &[u8]| {
+        let mut all = params.iter().filter(|(n, _)| unescape(n).eq_ignore_ascii_case(name));
+        all.next().map(|(_, value)| unescape(value.unwrap_or_default()).to_ascii_lowercase())
+    };
     let covers = |a: &Params, b: &Params| {
-        a.iter().all(|(name, value)| {
+        a.iter().all(|(name, _)| {
             let name = unescape(name);
-            let twin = b.iter().find(|(n, _)| unescape(n).eq_ignore_ascii_case(&name));
-            match twin {
-                Some((_, other)) => {
-                    let (x, y) = (unescape(value.unwrap_or_default()), unescape(other.unwrap_or_default()));
-                    x.eq_ignore_ascii_case(&y)
-                }
+            match value(b, &name) {
+                Some(other) => value(a, &name).is_some_and(|own| own == other),
                 None => !BINDING.iter().any(|k| k.as_bytes().eq_ignore_ascii_case(&name)),
             }
         })

@@ -1,18 +1,16 @@
 //! The feeder: copies what the journal holds to the store, again and again until the store has it.
 
 use super::{
-    Spool,
-    journal::{Op, connect},
+    Spool, gone,
+    journal::{Op, ROUND, Unfed},
 };
 use crate::{
     ids::CallId,
     store::{Result, Store, ingest::Ingest, sql::from_json},
 };
-use sqlx::{Row, SqliteConnection};
 use std::{collections::HashSet, time::Duration};
+use tokio::sync::oneshot;
 
-/// Calls a round.
-const ROUND: usize = 64;
 /// The first and the longest wait while the store is away.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// A round is made at least this often, whatever was heard.
@@ -29,9 +27,8 @@ impl Spool {
         let spool = self.clone();
         tokio::spawn(async move {
             let mut wait = BACK_OFF.0;
-            let mut conn = None;
             loop {
-                match spool.feed(&mut conn, &store).await {
+                match spool.feed(&store).await {
                     Ok((fed, ended)) => {
                         wait = BACK_OFF.0;
                         if !ended.is_empty() {
@@ -43,7 +40,6 @@ impl Spool {
                     }
                     Err(error) => {
                         tracing::warn!(%error, backlog = spool.backlog(), "calls stay in the spool for now");
-                        conn = None;
                         tokio::time::sleep(wait).await;
                         wait = (wait * 2).min(BACK_OFF.1);
                     }
@@ -53,12 +49,8 @@ impl Spool {
     }
 
     /// One round; gives how many calls it was, and which of them have ended.
-    async fn feed(&self, conn: &mut Option<SqliteConnection>, store: &Store) -> Result<(usize, Vec<CallId>)> {
-        let conn = match conn {
-            Some(conn) => conn,
-            None => conn.insert(connect(&self.shared.path).await?),
-        };
-        let (items, weights) = waiting(conn).await?;
+    async fn feed(&self, store: &Store) -> Result<(usize, Vec<CallId>)> {
+        let (items, weights) = self.waiting().await?;
         if items.is_empty() {
             return Ok((0, Vec::new()));
         }
@@ -90,24 +82,18 @@ impl Spool {
         self.ask(|reply| Op::Fed { accepted, finished, stuck, weight, reply }).await?;
         Ok((items.len(), ended))
     }
-}
 
-/// Calls to copy, and what each counts in the backlog: one as accepted, one as finished.
-async fn waiting(conn: &mut SqliteConnection) -> Result<(Vec<Ingest>, Vec<i64>)> {
-    let rows = sqlx::query(
-        "SELECT body, finished, fed FROM accepted WHERE ((fed = 0 AND progress IS NOT NULL) OR finished IS NOT NULL) AND stuck = 0 \
-         ORDER BY call LIMIT $1",
-    )
-    .bind(ROUND as i64)
-    .fetch_all(conn)
-    .await?;
-    let (mut items, mut weights) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-    for row in rows {
-        let (body, finished): (String, Option<String>) = (row.try_get("body")?, row.try_get("finished")?);
-        let fed: i64 = row.try_get("fed")?;
-        weights.push(1 - fed + i64::from(finished.is_some()));
-        let finished = finished.map(|text| from_json(&text)).transpose()?;
-        items.push(Ingest { accepted: from_json(&body)?, finished });
+    /// Calls to copy, and what each counts in the backlog.
+    async fn waiting(&self) -> Result<(Vec<Ingest>, Vec<i64>)> {
+        let (reader, answer) = oneshot::channel();
+        self.shared.ops.send(Op::Waiting(reader)).await.map_err(|_| gone())?;
+        let rows = answer.await.map_err(|_| gone())??;
+        let (mut items, mut weights) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for Unfed { body, finished, weight } in rows {
+            let finished = finished.map(|text| from_json(&text)).transpose()?;
+            items.push(Ingest { accepted: from_json(&body)?, finished });
+            weights.push(weight);
+        }
+        Ok((items, weights))
     }
-    Ok((items, weights))
 }

@@ -1,4 +1,7 @@
 //! The journal's thread: takes all that waits, writes it in one transaction, then answers.
+//!
+//! It speaks to SQLite itself, in its own thread: a driver with a thread of its own would cost two changes of thread a
+//! statement, on the way of every call's 200 (docs/decisions/0005-the-spool-speaks-to-sqlite-itself.md).
 
 use super::{JournalState, Recovered, RecoveredCall, SpooledWaiter};
 use crate::{
@@ -6,14 +9,10 @@ use crate::{
     store::{
         Result, StoreError,
         ingest::{AcceptedCall, FinishedCall},
-        sql::{from_json, runs, to_json, values},
+        sql::{from_json, to_json},
     },
 };
-use serde_json::Value;
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, Row, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
+use rusqlite::{Connection, TransactionBehavior, params};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -24,6 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Operations in a transaction at most.
 const BATCH: usize = 1_024;
+/// Calls that are given to the feeder at once.
+pub(super) const ROUND: usize = 64;
 
 const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS accepted (call INTEGER PRIMARY KEY, body TEXT NOT NULL, progress TEXT, finished TEXT, \
@@ -40,10 +41,10 @@ type Reply = oneshot::Sender<Result<()>>;
 pub(in crate::store) enum Op {
     Accept(Box<AcceptedCall>, Reply),
     Finish(CallId, Box<FinishedCall>, Reply),
-    Update(CallId, Value),
+    Update(CallId, String),
     /// It was never answered after all.
     Forget(CallId, Reply),
-    Dialog(LegId, Option<(CallId, Value)>),
+    Dialog(LegId, Option<(CallId, String)>),
     Waiter(CallId, Option<SpooledWaiter>),
     /// The store has these: as accepted, as finished; these it will never take.
     Fed {
@@ -53,18 +54,26 @@ pub(in crate::store) enum Op {
         weight: i64,
         reply: Reply,
     },
+    /// What is to be fed, the oldest first, [`ROUND`] at most.
+    Waiting(oneshot::Sender<Result<Vec<Unfed>>>),
     Flush(Reply),
 }
 
-/// How the file is opened, by the thread and by the feeder.
-pub(super) async fn connect(path: &Path) -> Result<SqliteConnection> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(2));
-    Ok(options.connect().await?)
+/// A call that the store does not have as it is.
+pub(in crate::store) struct Unfed {
+    pub(super) body: String,
+    pub(super) finished: Option<String>,
+    /// What it counts in the backlog: one as accepted, one as finished.
+    pub(super) weight: i64,
+}
+
+/// How the file is opened.
+fn connect(path: &Path) -> Result<Connection> {
+    let conn = Connection::open(path)?;
+    conn.busy_timeout(Duration::from_secs(2))?;
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
+    conn.set_prepared_statement_cache_capacity(32);
+    Ok(conn)
 }
 
 /// What a batch comes to: of several words on one thing the last one counts.
@@ -81,6 +90,7 @@ struct Batch {
     stuck: Vec<CallId>,
     fed_weight: i64,
     replies: Vec<Reply>,
+    readers: Vec<oneshot::Sender<Result<Vec<Unfed>>>>,
     words: u64,
 }
 
@@ -93,7 +103,7 @@ impl Batch {
             }
             Op::Update(call, progress) => {
                 self.words += 1;
-                self.updates.insert(call, progress.to_string());
+                self.updates.insert(call, progress);
             }
             Op::Forget(call, reply) => {
                 self.forgotten.push(call);
@@ -101,7 +111,7 @@ impl Batch {
             }
             Op::Dialog(leg, dialog) => {
                 self.words += 1;
-                self.dialogs.insert(leg, dialog.map(|(call, body)| (call, body.to_string())));
+                self.dialogs.insert(leg, dialog);
             }
             Op::Waiter(call, waiter) => {
                 self.words += 1;
@@ -114,8 +124,14 @@ impl Batch {
                 self.stuck.extend(stuck);
                 self.replies.push(reply);
             }
+            Op::Waiting(reader) => self.readers.push(reader),
             Op::Flush(reply) => self.replies.push(reply),
         }
+    }
+
+    /// Whether there is anything to write, or anybody to be told that it is written.
+    fn is_empty(&self) -> bool {
+        self.words == 0 && self.replies.is_empty()
     }
 
     fn json<T: serde::Serialize>(&mut self, value: &T, reply: Reply, keep: impl FnOnce(&mut Batch, String)) {
@@ -132,7 +148,7 @@ impl Batch {
 /// The thread's state.
 pub(super) struct Journal {
     path: PathBuf,
-    conn: Option<SqliteConnection>,
+    conn: Option<Connection>,
     state: Arc<JournalState>,
 }
 
@@ -144,54 +160,57 @@ impl Journal {
         state: Arc<JournalState>,
         opened: oneshot::Sender<Result<Recovered>>,
     ) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return drop(opened.send(Err(StoreError::Unavailable(error.to_string())))),
-        };
-        runtime.block_on(async move {
-            let mut journal = Journal { path, conn: None, state };
-            let recovered = journal.open().await;
-            let failed = recovered.is_err();
-            if opened.send(recovered).is_err() || failed {
-                return;
-            }
-            while let Some(op) = mailbox.recv().await {
-                let mut batch = Batch::default();
-                batch.add(op);
-                for _ in 1..BATCH {
-                    match mailbox.try_recv() {
-                        Ok(op) => batch.add(op),
-                        Err(_) => break,
-                    }
+        let mut journal = Journal { path, conn: None, state };
+        let recovered = journal.open();
+        let failed = recovered.is_err();
+        if opened.send(recovered).is_err() || failed {
+            return;
+        }
+        while let Some(op) = mailbox.blocking_recv() {
+            let mut batch = Batch::default();
+            batch.add(op);
+            for _ in 1..BATCH {
+                match mailbox.try_recv() {
+                    Ok(op) => batch.add(op),
+                    Err(_) => break,
                 }
-                journal.commit(batch).await;
             }
-            if let Some(conn) = journal.conn.take() {
-                let _ = conn.close().await;
+            let readers = std::mem::take(&mut batch.readers);
+            if !batch.is_empty() {
+                journal.commit(batch);
             }
-        });
+            for reader in readers {
+                // The feeder is gone: the program is ending.
+                let _ = reader.send(journal.connection().and_then(|conn| waiting(conn)));
+            }
+        }
     }
 
-    async fn open(&mut self) -> Result<Recovered> {
-        let mut conn = connect(&self.path).await?;
+    fn open(&mut self) -> Result<Recovered> {
+        let mut conn = connect(&self.path)?;
         for statement in SCHEMA {
-            conn.execute(*statement).await?;
+            conn.execute_batch(statement)?;
         }
         // What an earlier program could not store, this one may.
-        conn.execute("UPDATE accepted SET stuck = 0 WHERE stuck = 1").await?;
-        let recovered = recover(&mut conn).await?;
-        let row = sqlx::query(
-            "SELECT COALESCE(sum((fed = 0) + (finished IS NOT NULL)), 0) AS n FROM accepted WHERE stuck = 0",
-        )
-        .fetch_one(&mut conn)
-        .await?;
-        self.state.backlog.store(row.try_get("n").unwrap_or(0), Ordering::Relaxed);
+        conn.execute("UPDATE accepted SET stuck = 0 WHERE stuck = 1", [])?;
+        let recovered = recover(&mut conn)?;
+        let sql = "SELECT COALESCE(sum((fed = 0) + (finished IS NOT NULL)), 0) FROM accepted WHERE stuck = 0";
+        let backlog = conn.query_row(sql, [], |row| row.get(0))?;
+        self.state.backlog.store(backlog, Ordering::Relaxed);
         self.conn = Some(conn);
         Ok(recovered)
     }
 
-    async fn commit(&mut self, batch: Batch) {
-        let outcome = self.write(&batch).await;
+    fn connection(&mut self) -> Result<&mut Connection> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => connect(&self.path)?,
+        };
+        Ok(self.conn.insert(conn))
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        let outcome = self.write(&batch);
         *self.state.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
             outcome.as_ref().err().map(ToString::to_string);
         match &outcome {
@@ -207,9 +226,7 @@ impl Journal {
                 tracing::error!(%error, "the spool could not be written");
                 self.state.dropped.fetch_add(batch.words, Ordering::Relaxed);
                 // A connection with a failed transaction is not reused.
-                if let Some(conn) = self.conn.take() {
-                    let _ = conn.close_hard().await;
-                }
+                self.conn = None;
             }
         }
         for reply in batch.replies {
@@ -223,15 +240,11 @@ impl Journal {
     }
 
     /// Gives how many calls were forgotten.
-    async fn write(&mut self, batch: &Batch) -> Result<u64> {
-        let conn = match &mut self.conn {
-            Some(conn) => conn,
-            None => self.conn.insert(connect(&self.path).await?),
-        };
-        conn.execute("BEGIN IMMEDIATE").await?;
-        let forgotten = write_calls(conn, batch).await?;
-        write_snapshots(conn, batch).await?;
-        conn.execute("COMMIT").await?;
+    fn write(&mut self, batch: &Batch) -> Result<usize> {
+        let tx = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let forgotten = write_calls(&tx, batch)?;
+        write_snapshots(&tx, batch)?;
+        tx.commit()?;
         Ok(forgotten)
     }
 }
@@ -241,109 +254,95 @@ fn ids(calls: &[CallId]) -> String {
     serde_json::to_string(&numbers).unwrap_or_else(|_| "[]".into())
 }
 
-async fn write_calls(conn: &mut SqliteConnection, batch: &Batch) -> Result<u64> {
-    for run in runs(&batch.accepts) {
-        let sql =
-            format!("INSERT INTO accepted (call, body) VALUES {} ON CONFLICT (call) DO NOTHING", values(run.len(), 2));
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (call, body) in run {
-            query = query.bind(call.0 as i64).bind(body.as_str());
-        }
-        query.execute(&mut *conn).await?;
+fn write_calls(tx: &Connection, batch: &Batch) -> Result<usize> {
+    let mut insert =
+        tx.prepare_cached("INSERT INTO accepted (call, body) VALUES (?1, ?2) ON CONFLICT (call) DO NOTHING")?;
+    for (call, body) in &batch.accepts {
+        insert.execute(params![call.0 as i64, body])?;
     }
+    let mut update = tx.prepare_cached("UPDATE accepted SET progress = ?2 WHERE call = ?1")?;
     for (call, progress) in &batch.updates {
-        sqlx::query("UPDATE accepted SET progress = $1 WHERE call = $2")
-            .bind(progress.as_str())
-            .bind(call.0 as i64)
-            .execute(&mut *conn)
-            .await?;
+        update.execute(params![call.0 as i64, progress])?;
     }
-    if !batch.finishes.is_empty() {
-        for (call, finished) in &batch.finishes {
-            sqlx::query("UPDATE accepted SET finished = $1 WHERE call = $2 AND finished IS NULL")
-                .bind(finished.as_str())
-                .bind(call.0 as i64)
-                .execute(&mut *conn)
-                .await?;
-        }
+    let mut finish = tx.prepare_cached("UPDATE accepted SET finished = ?2 WHERE call = ?1 AND finished IS NULL")?;
+    for (call, finished) in &batch.finishes {
+        finish.execute(params![call.0 as i64, finished])?;
     }
-    // Two updates and one delete, each for all calls of the batch.
     for (calls, sql) in [
-        (&batch.fed, "UPDATE accepted SET fed = 1 WHERE call IN (SELECT value FROM json_each($1))"),
-        (&batch.stuck, "UPDATE accepted SET stuck = 1 WHERE call IN (SELECT value FROM json_each($1))"),
-        (&batch.done, "DELETE FROM accepted WHERE finished IS NOT NULL AND call IN (SELECT value FROM json_each($1))"),
+        (&batch.fed, "UPDATE accepted SET fed = 1 WHERE call IN (SELECT value FROM json_each(?1))"),
+        (&batch.stuck, "UPDATE accepted SET stuck = 1 WHERE call IN (SELECT value FROM json_each(?1))"),
+        (&batch.done, "DELETE FROM accepted WHERE finished IS NOT NULL AND call IN (SELECT value FROM json_each(?1))"),
     ] {
         if !calls.is_empty() {
-            sqlx::query(sql).bind(ids(calls)).execute(&mut *conn).await?;
+            tx.prepare_cached(sql)?.execute([ids(calls)])?;
         }
     }
     if batch.forgotten.is_empty() {
         return Ok(0);
     }
-    let sql = "DELETE FROM accepted WHERE fed = 0 AND finished IS NULL AND call IN (SELECT value FROM json_each($1))";
-    Ok(sqlx::query(sql).bind(ids(&batch.forgotten)).execute(&mut *conn).await?.rows_affected())
+    let sql = "DELETE FROM accepted WHERE fed = 0 AND finished IS NULL AND call IN (SELECT value FROM json_each(?1))";
+    Ok(tx.prepare_cached(sql)?.execute([ids(&batch.forgotten)])?)
 }
 
-async fn write_snapshots(conn: &mut SqliteConnection, batch: &Batch) -> Result<()> {
+fn write_snapshots(tx: &Connection, batch: &Batch) -> Result<()> {
     for (leg, dialog) in &batch.dialogs {
         match dialog {
-            Some((call, body)) => {
-                sqlx::query("INSERT OR REPLACE INTO dialog (leg, call, body) VALUES ($1, $2, $3)")
-                    .bind(leg.0 as i64)
-                    .bind(call.0 as i64)
-                    .bind(body.as_str())
-                    .execute(&mut *conn)
-                    .await?;
-            }
-            None => {
-                sqlx::query("DELETE FROM dialog WHERE leg = $1").bind(leg.0 as i64).execute(&mut *conn).await?;
-            }
-        }
+            Some((call, body)) => tx
+                .prepare_cached("INSERT OR REPLACE INTO dialog (leg, call, body) VALUES (?1, ?2, ?3)")?
+                .execute(params![leg.0 as i64, call.0 as i64, body])?,
+            None => tx.prepare_cached("DELETE FROM dialog WHERE leg = ?1")?.execute([leg.0 as i64])?,
+        };
     }
     for (call, waiter) in &batch.waiters {
         match waiter {
-            Some(waiter) => {
-                sqlx::query("INSERT OR REPLACE INTO waiter (call, enqueued_at, body) VALUES ($1, $2, $3)")
-                    .bind(call.0 as i64)
-                    .bind(waiter.enqueued_at.0)
-                    .bind(to_json(waiter)?)
-                    .execute(&mut *conn)
-                    .await?;
-            }
-            None => {
-                sqlx::query("DELETE FROM waiter WHERE call = $1").bind(call.0 as i64).execute(&mut *conn).await?;
-            }
-        }
+            Some(waiter) => tx
+                .prepare_cached("INSERT OR REPLACE INTO waiter (call, enqueued_at, body) VALUES (?1, ?2, ?3)")?
+                .execute(params![call.0 as i64, waiter.enqueued_at.0, to_json(waiter)?])?,
+            None => tx.prepare_cached("DELETE FROM waiter WHERE call = ?1")?.execute([call.0 as i64])?,
+        };
     }
     if !batch.finishes.is_empty() {
-        let ended: Vec<CallId> = batch.finishes.iter().map(|(call, _)| *call).collect();
+        let ended = ids(&batch.finishes.iter().map(|(call, _)| *call).collect::<Vec<_>>());
         for sql in [
-            "DELETE FROM dialog WHERE call IN (SELECT value FROM json_each($1))",
-            "DELETE FROM waiter WHERE call IN (SELECT value FROM json_each($1))",
+            "DELETE FROM dialog WHERE call IN (SELECT value FROM json_each(?1))",
+            "DELETE FROM waiter WHERE call IN (SELECT value FROM json_each(?1))",
         ] {
-            sqlx::query(sql).bind(ids(&ended)).execute(&mut *conn).await?;
+            tx.prepare_cached(sql)?.execute([&ended])?;
         }
     }
     Ok(())
 }
 
-async fn recover(conn: &mut SqliteConnection) -> Result<Recovered> {
+fn waiting(conn: &mut Connection) -> Result<Vec<Unfed>> {
+    let sql = "SELECT body, finished, fed FROM accepted \
+               WHERE ((fed = 0 AND progress IS NOT NULL) OR finished IS NOT NULL) AND stuck = 0 ORDER BY call LIMIT ?1";
+    let mut query = conn.prepare_cached(sql)?;
+    let rows = query.query_map([ROUND as i64], |row| {
+        let (finished, fed): (Option<String>, i64) = (row.get(1)?, row.get(2)?);
+        Ok(Unfed { body: row.get(0)?, weight: 1 - fed + i64::from(finished.is_some()), finished })
+    })?;
+    Ok(rows.collect::<std::result::Result<_, _>>()?)
+}
+
+fn recover(conn: &mut Connection) -> Result<Recovered> {
     let mut recovered = Recovered::default();
-    let rows = sqlx::query("SELECT body, progress FROM accepted WHERE finished IS NULL ORDER BY call")
-        .fetch_all(&mut *conn)
-        .await?;
-    for row in rows {
-        let (body, progress): (String, Option<String>) = (row.try_get("body")?, row.try_get("progress")?);
+    let mut calls = conn.prepare("SELECT body, progress FROM accepted WHERE finished IS NULL ORDER BY call")?;
+    let mut rows = calls.query([])?;
+    while let Some(row) = rows.next()? {
+        let (body, progress): (String, Option<String>) = (row.get(0)?, row.get(1)?);
         let progress = progress.map(|text| from_json(&text)).transpose()?;
         recovered.calls.push(RecoveredCall { accepted: from_json(&body)?, progress });
     }
-    for row in sqlx::query("SELECT leg, call, body FROM dialog ORDER BY leg").fetch_all(&mut *conn).await? {
-        let (leg, call, body): (i64, i64, String) = (row.try_get("leg")?, row.try_get("call")?, row.try_get("body")?);
+    let mut dialogs = conn.prepare("SELECT leg, call, body FROM dialog ORDER BY leg")?;
+    let mut rows = dialogs.query([])?;
+    while let Some(row) = rows.next()? {
+        let (leg, call, body): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         recovered.dialogs.push((LegId(leg as u64), CallId(call as u64), from_json(&body)?));
     }
-    for row in sqlx::query("SELECT body FROM waiter ORDER BY enqueued_at, call").fetch_all(&mut *conn).await? {
-        let body: String = row.try_get("body")?;
-        recovered.waiters.push(from_json(&body)?);
+    let mut waiters = conn.prepare("SELECT body FROM waiter ORDER BY enqueued_at, call")?;
+    let mut rows = waiters.query([])?;
+    while let Some(row) = rows.next()? {
+        recovered.waiters.push(from_json(&row.get::<_, String>(0)?)?);
     }
     Ok(recovered)
 }

@@ -11,6 +11,7 @@ mod journal;
 use super::{
     Result, StoreError,
     ingest::{AcceptedCall, FinishedCall},
+    sql::to_json,
 };
 use crate::{
     clock::UnixMillis,
@@ -20,7 +21,7 @@ use journal::{Journal, Op};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -72,7 +73,6 @@ pub struct Spool {
 
 struct Shared {
     ops: mpsc::Sender<Op>,
-    path: PathBuf,
     state: Arc<JournalState>,
 }
 
@@ -102,13 +102,13 @@ impl Spool {
         let (ops, mailbox) = mpsc::channel(MAILBOX);
         let state = Arc::new(JournalState::default());
         let (opened, open) = oneshot::channel();
-        let (thread_path, thread_state) = (path.clone(), state.clone());
+        let thread_state = state.clone();
         std::thread::Builder::new()
             .name("spool".into())
-            .spawn(move || Journal::run(thread_path, mailbox, thread_state, opened))
+            .spawn(move || Journal::run(path, mailbox, thread_state, opened))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let recovered = open.await.map_err(|_| gone())??;
-        Ok((Spool { shared: Arc::new(Shared { ops, path, state }) }, recovered))
+        Ok((Spool { shared: Arc::new(Shared { ops, state }) }, recovered))
     }
 
     /// Takes a call into the journal at once; the future is done when it is on disk. The 200 waits for this. Where the
@@ -137,13 +137,13 @@ impl Spool {
 
     /// Notes a call's progress for a restart. The first one says that its 200 went out: from then on the store is fed;
     /// false where it could not be taken now.
-    pub fn update(&self, call: CallId, progress: Value) -> bool {
-        self.tell(Op::Update(call, progress))
+    pub fn update(&self, call: CallId, progress: impl Serialize) -> bool {
+        to_json(&progress).is_ok_and(|text| self.tell(Op::Update(call, text)))
     }
 
     /// Snapshots a dialog; false where it could not be taken now.
-    pub fn dialog_put(&self, leg: LegId, call: CallId, dialog: Value) -> bool {
-        self.tell(Op::Dialog(leg, Some((call, dialog))))
+    pub fn dialog_put(&self, leg: LegId, call: CallId, dialog: impl Serialize) -> bool {
+        to_json(&dialog).is_ok_and(|text| self.tell(Op::Dialog(leg, Some((call, text)))))
     }
 
     /// Forgets a dialog.
