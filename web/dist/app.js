@@ -33,7 +33,7 @@ function linked(up) {
 }
 
 function take(kind, item) {
-  if (kind === "call" && item.state === "ended") return calls.delete(item.id);
+  if (kind === "call_gone" || (kind === "call" && item.state === "ended")) return calls.delete(item.id);
   const [map, key] = { call: [calls, "id"], agent: [agents, "agent"], queue: [queues, "queue"], ticket: [tickets, "no"], message: [messages, "id"] }[kind];
   map.set(item[key], item);
 }
@@ -61,7 +61,7 @@ function follow() {
   const mine = source = new EventSource("/api/v1/events");
   source.onopen = () => readLists().then(() => { if (source === mine) linked(true); }).catch(lost);
   source.onerror = () => lost();
-  for (const kind of ["call", "agent", "queue", "ticket", "message"]) {
+  for (const kind of ["call", "call_gone", "agent", "queue", "ticket", "message"]) {
     source.addEventListener(kind, (event) => {
       const item = JSON.parse(event.data);
       if (waiting) waiting.push([kind, item]); else { take(kind, item); redraw(); }
