@@ -94,7 +94,7 @@ async function anAgent(page, program) {
   return agent;
 }
 
-async function aCall(page, program, agent) {
+async function aCall(page, program, agent, colleague) {
   console.log("a call");
   const citizen = await phone(new Citizen(NUMBER));
   await citizen.dial(program.trunk);
@@ -102,6 +102,8 @@ async function aCall(page, program, agent) {
   await seen("the call is seen, its number masked", line);
   citizen.press("0");
   await seen("it waits", chip(line, "排队"), { timeout: 1500 });
+  await seen("another agent sees it wait", chip(row(colleague, "calls", MASKED), "排队"));
+  check("and may do nothing to it", await colleague.locator("#board button[data-verb]").count() === 0);
   check("the queue shows one who waits", /^综合（general） 1 0:0\d /.test(await text(row(page, "queues", "general"))), await text(row(page, "queues", "general")));
   check("and so does the tile", await text(page.locator("#t-waiting")) === "1");
   await ticks(page);
@@ -113,6 +115,7 @@ async function aCall(page, program, agent) {
   const cells = await line.locator("td").allInnerTexts();
   check("with the agent's number", cells[6] === "8001", cells.slice(0, 9).join(" | "));
   check("times are m:ss", /^\d+:\d\d$/.test(cells[4]) && /^\d+:\d\d$/.test(cells[5]));
+  await gone("the other agent sees it no more", row(colleague, "calls", MASKED));
   const talked = seconds(cells[5]);
   await page.waitForFunction(([masked, from]) => [...document.querySelectorAll("#calls tbody tr")]
     .some((tr) => tr.cells[1]?.textContent === masked && +tr.cells[5].textContent.split(":")[1] > from), [MASKED, talked]);
@@ -230,7 +233,11 @@ async function journey(browser, program) {
   await theDoor(page);
   await page.evaluate(() => { window.sameDocument = true; });
   const agent = await anAgent(page, program);
-  const { citizen, line } = await aCall(page, program, agent);
+  const colleague = await visit(browser, program.http, log);
+  await signIn(colleague, "8002");
+  await colleague.locator("#link", { hasText: "实时" }).waitFor();
+  const { citizen, line } = await aCall(page, program, agent, colleague);
+  await colleague.context().close();
   await theMiddle(page, program);
   const ticket = await theTicket(page, citizen, line);
   await theUnit(browser, program, page, ticket);
