@@ -127,13 +127,14 @@ async function aCall(page, program, agent, colleague) {
 
 async function theMiddle(page, program) {
   console.log("in the middle of calls");
+  await page.locator("#calls button", { hasText: "三方" }).focus();
   const other = await phone(new Citizen("02180000012"));
   await other.dial(program.trunk);
   other.press("0");
   await row(page, "calls", "排队").waitFor({ timeout: 3000 });
-  await page.locator("#calls button", { hasText: "保持" }).focus();
   await ticks(page);
-  check("the focus stays on its button while the page ticks", await page.evaluate(() => document.activeElement.dataset.verb) === "hold");
+  check("the focus stays on its button while rows come and times tick", await page.evaluate(() => document.activeElement.dataset.verb) === "three-way");
+  await page.keyboard.press("Shift+Tab");
   await page.keyboard.press("Enter");
   await seen("held from the page", chip(row(page, "calls", MASKED), "保持"));
   await page.locator("#calls button", { hasText: "恢复" }).click();
