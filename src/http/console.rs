@@ -63,7 +63,7 @@ fn docs(document: &OpenApi) -> String {
             let answers: Vec<&str> =
                 operation["responses"].as_object().into_iter().flatten().map(|(status, _)| status.as_str()).collect();
             rows.push_str(&format!(
-                "<tr><td><code>{}</code></td><td><code>/api/v1{}</code></td><td>{}</td><td>{}</td></tr>",
+                "<tr><td><code>{}</code></td><td><code>/api/v1{}</code></td><td class=\"wide\">{}</td><td>{}</td></tr>",
                 method.to_uppercase(),
                 escape(path),
                 escape(words),
@@ -72,10 +72,10 @@ fn docs(document: &OpenApi) -> String {
         }
     }
     format!(
-        "<!doctype html><html lang=\"zh-CN\"><meta charset=\"utf-8\"><title>接口文档</title>\
+        "<!doctype html><html lang=\"zh-CN\"><meta charset=\"utf-8\"><link rel=\"icon\" href=\"data:,\"><title>接口文档</title>\
          <link rel=\"stylesheet\" href=\"/style.css\"><main><section><h1>接口文档</h1>\
-         <p>机器可读的版本:<a href=\"/api/v1/openapi.json\">/api/v1/openapi.json</a>(OpenAPI)。\
-         先用 <code>POST /api/v1/sessions</code> 登录,再以 <code>Authorization: Bearer …</code> 访问。</p>\
+         <p>机器可读的版本：<a href=\"/api/v1/openapi.json\">/api/v1/openapi.json</a>（OpenAPI）。\
+         先用 <code>POST /api/v1/sessions</code> 登录，再以 <code>Authorization: Bearer …</code> 访问。</p>\
          <div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>方法</th><th>地址</th><th>说明</th><th>状态</th></tr></thead><tbody>{rows}</tbody></table></div>\
          </section></main></html>"
     )

@@ -17,6 +17,8 @@ const leads = () => ["supervisor", "admin"].includes(me.role);
 const chip = (words, key) => ({ chip: words[key] || [key, ""] });
 const by = (field, down) => (a, b) => (a[field] < b[field] ? -1 : a[field] > b[field] ? 1 : 0) * (down ? -1 : 1);
 const level = (answered, within) => answered ? `${(100 * within / answered).toFixed(1)}%` : "—";
+/** The agent who talks, or whose telephone rings. */
+const agentOf = (c) => c.agent || (c.legs || []).find((leg) => leg.role === "agent" && leg.state !== "over")?.agent;
 const connected = ["talking", "held", "consulting", "three_way", "handed_over"];
 
 function party(leg) {
@@ -45,7 +47,7 @@ const drawCalls = table("calls", (c) => c.id, [
   ["", (c) => chip(word.callStates, c.state)],
   ["num", (c) => ({ since: c.enqueued_at, until: c.served_at || c.ended_at })],
   ["num", (c) => ({ since: c.served_at, until: c.ended_at })],
-  ["", (c) => c.agent || "—"],
+  ["", (c) => agentOf(c) || "—"],
   ["wide", (c) => (c.legs || []).filter((leg) => leg.state !== "over").map(party)],
   ["", (c) => c.ticket_no || "—"],
   ["actions", callActions],
