@@ -2,20 +2,20 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
-.PHONY: help test deps fmt lint unit scenario demo fuzz bench run
+.PHONY: help test deps fmt lint unit scenario browser demo fuzz bench run
 
 help:
 	@echo "make run       the sandbox: dial sip:12345@127.0.0.1:5060, look at http://127.0.0.1:8080/"
-	@echo "make test      everything: format, lints, tests, scenarios with real peers, fuzzing, a short load"
+	@echo "make test      everything: format, lints, tests, scenarios with real peers and a browser, fuzzing, a short load"
 	@echo "make bench     the figures of docs/performance.md"
 
 run:
 	cargo run --release
 
-test: deps fmt lint unit scenario demo fuzz
+test: deps fmt lint unit scenario browser demo fuzz
 	@echo "all tests passed"
 
-# What the tests need on a fresh Debian: sipp and baresip as peers. Needs root the first time.
+# What the tests need on a fresh Debian: sipp and baresip as peers, chromium and node. Needs root the first time.
 deps:
 	@tests/install-peers
 
@@ -33,6 +33,9 @@ demo: target/release/hotline
 
 scenario: target/release/hotline
 	tests/peers/run
+
+browser: target/release/hotline
+	tests/browser/run
 
 .PHONY: target/release/hotline
 target/release/hotline:

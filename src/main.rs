@@ -193,6 +193,7 @@ struct Running {
 async fn start(configuration: Configuration, metrics: PrometheusHandle) -> anyhow::Result<Running> {
     let sandbox = configuration.settings.sandbox;
     let listen = configuration.settings.http.listen.clone();
+    let dial = sandbox.then(|| sandboxed::dial(&configuration));
     let mut listeners = Vec::new();
     for address in listen {
         listeners.push(http::bind(address).await?);
@@ -206,7 +207,7 @@ async fn start(configuration: Configuration, metrics: PrometheusHandle) -> anyho
         None
     };
     let app = setup::start(configuration, store).await?;
-    let shared = Arc::new(Http { app: app.clone(), metrics, sandbox });
+    let shared = Arc::new(Http { app: app.clone(), metrics, dial });
     for listener in listeners {
         let shared = shared.clone();
         tokio::spawn(async move {

@@ -4,7 +4,7 @@
 use crate::{Running, fresh_folder, load, start, start_log, start_metrics};
 use anyhow::{Context, bail};
 use hotline::{
-    config::{Configuration, Secret, Settings, Transport, UserSettings},
+    config::{Configuration, ProfileKind, Secret, Settings, Transport, UserSettings},
     sandbox::{
         demo::{self, DemoConfig, SmsCentre, StepName},
         departments::{Clips, Departments},
@@ -113,21 +113,25 @@ pub async fn keep_city(store: &Store, settings: &mut Settings) -> anyhow::Result
     Ok(())
 }
 
+/// Where a profile listens first.
+fn listener(configuration: &Configuration, kind: ProfileKind) -> String {
+    let first = configuration.profile(kind).and_then(|profile| profile.listen.first());
+    first.map(|listener| listener.address.to_string()).unwrap_or_default()
+}
+
+/// What citizens dial.
+pub fn dial(configuration: &Configuration) -> String {
+    format!("sip:12345@{}", listener(configuration, ProfileKind::Trunk))
+}
+
 /// What to dial, where to look, and with which accounts.
 pub fn banner(configuration: &Configuration) -> String {
     let settings = &configuration.settings;
     let console = settings.http.listen.first().map(ToString::to_string).unwrap_or_default();
-    let at = |kind| {
-        let profile = configuration.profile(kind);
-        profile
-            .and_then(|profile| profile.listen.first())
-            .map(|listener| listener.address.to_string())
-            .unwrap_or_default()
-    };
-    let (trunk, agents) = (at(hotline::config::ProfileKind::Trunk), at(hotline::config::ProfileKind::Agents));
+    let (dial, agents) = (dial(configuration), listener(configuration, ProfileKind::Agents));
     format!(
         "\n  12345 热线沙箱已就绪(只用本机,不连外网)\n\n\
-         \x20 拨打      sip:12345@{trunk}   任何 SIP 软电话,无需注册\n\
+         \x20 拨打      {dial}   任何 SIP 软电话,无需注册\n\
          \x20 接听      向 {agents} 注册 8001 – 8020,密码 sandbox-<工号>;注册后即可接电话\n\
          \x20 三方通话  通话中按 *3 12330 #,或在实时页面点“三方”\n\
          \x20 实时页面  http://{console}/   admin / sandbox-admin\n\
@@ -168,8 +172,8 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
         let profile = configuration.profile(kind);
         profile.and_then(|profile| profile.listen.first()).map(|listener| listener.address).context("no listener")
     };
-    let trunk = address(hotline::config::ProfileKind::Trunk)?;
-    let registrar = address(hotline::config::ProfileKind::Agents)?;
+    let trunk = address(ProfileKind::Trunk)?;
+    let registrar = address(ProfileKind::Agents)?;
     let console = *configuration.settings.http.listen.first().context("no console")?;
     let clips = clips(&configuration);
     let Running { app, sandbox } = start(configuration, start_metrics()?).await?;

@@ -1,6 +1,6 @@
 //! Calls as the API sees them: those in progress from memory, those that are over from the store.
 
-use super::{App, AppError, live::LiveCall, view::CallView};
+use super::{App, AppError, events::Audience, live::LiveCall, view::CallView};
 use crate::{
     call::{
         Command,
@@ -62,6 +62,21 @@ fn on_call(actor: &Actor, record: &CallRecord) -> bool {
     let Some(own) = &actor.agent else { return false };
     record.agent.as_ref() == Some(own)
         || record.legs.iter().any(|leg| matches!(&leg.role, LegRole::Agent { agent } if agent == own))
+}
+
+/// Who may see a call, for the event stream: the same people as [`may_see`].
+pub(super) fn audience(record: &CallRecord) -> Audience {
+    if record.agent.is_none() {
+        return Audience::Centre;
+    }
+    let mut agents: Vec<AgentNo> = record.agent.iter().cloned().collect();
+    for leg in &record.legs {
+        match &leg.role {
+            LegRole::Agent { agent } if !agents.contains(agent) => agents.push(agent.clone()),
+            LegRole::Agent { .. } | LegRole::Citizen | LegRole::Department { .. } | LegRole::Other => {}
+        }
+    }
+    Audience::OnCall(agents)
 }
 
 /// The record that a stored row was made of.

@@ -25,6 +25,10 @@ pub enum Audience {
     Supervisors,
     /// And this agent.
     Agent(AgentNo),
+    /// Everybody at the centre, but of its agents these alone: the ones who are or were on a call.
+    OnCall(Vec<AgentNo>),
+    /// The agents who are not among these.
+    OtherAgents(Vec<AgentNo>),
     /// This unit's people alone: they see their own version.
     UnitOnly(UnitCode),
 }

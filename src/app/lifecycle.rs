@@ -4,7 +4,7 @@
 
 use super::{
     App,
-    calls::row_of,
+    calls::{audience, row_of},
     events::Audience,
     switch::{Input, Output},
     switch_task::Ask,
@@ -22,6 +22,12 @@ use std::{sync::Arc, time::Duration};
 
 /// The most ended calls that are shown from memory while the store does not have them.
 const ENDED_KEPT: usize = 20_000;
+
+/// That a call is no longer this user's to see.
+#[derive(Serialize)]
+struct Gone {
+    id: String,
+}
 
 /// A word of a call for the event stream.
 #[derive(Serialize)]
@@ -41,7 +47,8 @@ impl App {
                 self.spool.dialog_put(leg, call, &*snapshot);
             }
             Output::Said { call, said } => {
-                self.events.publish("call_event", Audience::Centre, &Told { call: call.to_string(), said: &said });
+                let told = self.live.call(call).map_or(Audience::Centre, |live| audience(&live.record));
+                self.events.publish("call_event", told, &Told { call: call.to_string(), said: &said });
             }
             Output::Over(record) => self.over(Arc::new(*record)),
             Output::RecordingDone { call, event } => self.recording_done(call, &event),
@@ -93,6 +100,7 @@ impl App {
     }
 
     fn changed(&self, record: Arc<CallRecord>, milestone: bool) {
+        self.tell_others(&record);
         self.live.set_call(record.clone());
         self.publish_call(&record);
         if !milestone || record.answered_at.is_none() {
@@ -115,10 +123,19 @@ impl App {
 
     fn publish_call(&self, record: &CallRecord) {
         let ticket_no = self.live.call(record.id).and_then(|call| call.ticket_no);
-        self.events.publish("call", Audience::Centre, &CallView::new(record, ticket_no.as_ref()));
+        self.events.publish("call", audience(record), &CallView::new(record, ticket_no.as_ref()));
+    }
+
+    /// A call that all agents saw waiting was given to one of them: the others see it no more.
+    fn tell_others(&self, record: &CallRecord) {
+        let seen_by_all = self.live.call(record.id).is_some_and(|before| before.record.agent.is_none());
+        if seen_by_all && let Audience::OnCall(agents) = audience(record) {
+            self.events.publish("call_gone", Audience::OtherAgents(agents), &Gone { id: record.id.to_string() });
+        }
     }
 
     fn over(self: &Arc<Self>, record: Arc<CallRecord>) {
+        self.tell_others(&record);
         self.live.set_call(record.clone());
         self.publish_call(&record);
         if let Some(ending) = record.ending {

@@ -175,6 +175,10 @@ impl Shell {
         let mut figures = clock::now().mono;
         let mut seconds = 0u64;
         let mut day = self.app.store.day(clock::now().wall);
+        // Queues that nobody has called yet are shown too.
+        for queue in self.switch.acd().queues(clock::now(), WAITERS) {
+            self.app.queue_changed(queue);
+        }
         loop {
             self.flush();
             let now = clock::now();

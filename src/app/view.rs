@@ -77,6 +77,21 @@ pub fn masked(number: &str) -> String {
     }
 }
 
+/// A message's text with its query code struck out: the code lets whoever has it ask about the ticket, and is the
+/// citizen's alone.
+pub fn without_code(text: &str) -> String {
+    const WORD: &str = "查询码";
+    let mut parts = text.split(WORD);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.chars().take_while(char::is_ascii_digit).count();
+        shown.push_str(WORD);
+        shown.push_str(&"*".repeat(digits));
+        shown.push_str(&part[digits..]);
+    }
+    shown
+}
+
 /// A leg as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LegView {
@@ -343,6 +358,7 @@ pub struct MessageView {
     pub purpose: String,
     /// Masked.
     pub to: String,
+    /// Without the ticket's query code.
     pub text: String,
     /// `pending`, `submitted`, `delivered`, `failed`, `uncertain`.
     pub state: &'static str,
@@ -363,7 +379,7 @@ impl From<&MessageRow> for MessageView {
             ticket_no: row.ticket_no.as_ref().map(ToString::to_string),
             purpose: row.purpose.clone(),
             to: masked(&row.number),
-            text: row.text.clone(),
+            text: without_code(&row.text),
             state: delivery.state.as_str(),
             attempts: delivery.attempts,
             parts: delivery.parts.len(),
@@ -382,6 +398,13 @@ mod tests {
     #[test]
     fn times_carry_the_centres_offset() {
         assert_eq!(rfc3339(UnixMillis(1_795_305_600_123)), "2026-11-22T08:00:00.123+08:00");
+    }
+
+    #[test]
+    fn a_query_code_is_not_shown() {
+        let text = "工单号261125000000022，查询码263863。请勿将查询码告知他人，凭查询码";
+        assert_eq!(without_code(text), "工单号261125000000022，查询码******。请勿将查询码告知他人，凭查询码");
+        assert_eq!(without_code("您的来电已登记。"), "您的来电已登记。");
     }
 
     #[test]

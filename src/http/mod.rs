@@ -42,8 +42,8 @@ const MAX_BODY: usize = 1 << 20;
 pub struct Http {
     pub app: Arc<App>,
     pub metrics: PrometheusHandle,
-    /// In the sandbox the page says so.
-    pub sandbox: bool,
+    /// What citizens dial, in the sandbox: the page says so. None elsewhere.
+    pub dial: Option<String>,
 }
 
 /// The API's state.
