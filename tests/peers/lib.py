@@ -80,8 +80,8 @@ ring_timeout = "20s"
 wrap_up = "2s"
 announce_position = true
 announce_every = "20s"
-[[agent]]
-number = "8001-8020"
+{more}[[agent]]
+number = "{numbers}"
 password = "sandbox-{{number}}"
 ready_on_register = true
 [[user]]
@@ -119,12 +119,12 @@ codecs = ["PCMA", "PCMU"]
 
 
 class Hotline:
-    """The program under test, with its own data and ports."""
+    """The program under test, with its own data and ports. `numbers` are its agents, `more` is written into its settings."""
 
-    def __init__(self):
+    def __init__(self, numbers="8001-8020", more=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hotline-peers-"))
         self.trunk, self.agents, self.http, self.departments = free_ports(4)
-        (self.folder / "hotline.toml").write_text(CONFIG.format(**self.ports()))
+        (self.folder / "hotline.toml").write_text(CONFIG.format(**self.ports(), numbers=numbers, more=more))
         self.process = None
 
     def ports(self):
