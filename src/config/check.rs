@@ -19,8 +19,10 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::CString,
     fmt,
     net::{SocketAddr, TcpListener, UdpSocket},
+    os::unix::ffi::OsStrExt,
     path::Path,
     sync::Arc,
 };
@@ -108,7 +110,8 @@ pub fn check(path: Option<&Path>, data_dir: &Path) -> Report {
     match load(path, data_dir) {
         Err(report) => report,
         Ok(configuration) => {
-            let faults = port_faults(&configuration);
+            let mut faults = port_faults(&configuration);
+            faults.extend(folder_fault(&configuration.settings));
             Report { faults, warnings: configuration.warnings }
         }
     }
@@ -407,8 +410,38 @@ pub fn port_faults(configuration: &Configuration) -> Vec<Fault> {
         }
     }
     let media = SocketAddr::new(settings.media.address, 0);
-    faults.extend(port_fault(&settings.file, Place::default(), "udp", media, UdpSocket::bind(media).map(drop)));
+    let own = port_fault(&settings.file, Place::default(), "udp", media, UdpSocket::bind(media).map(drop));
+    match own {
+        Some(fault) => faults.push(fault),
+        None => faults.extend(media_fault(settings)),
+    }
     faults
+}
+
+/// The fault of a data folder that cannot be made or written. Nothing is made to find out.
+fn folder_fault(settings: &Settings) -> Option<Fault> {
+    let folder = &settings.data_dir;
+    let there = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let here = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let name = CString::new(here.as_os_str().as_bytes()).ok()?;
+    // SAFETY: access only reads the name, which ends in a zero.
+    let may_write = here.is_dir() && unsafe { libc::access(name.as_ptr(), libc::W_OK | libc::X_OK) } == 0;
+    let what = format!("the data folder {} cannot be written (数据目录不可写)", folder.display());
+    let fix = format!("let this user write in {}, or set `data` to another folder", here.display());
+    (!may_write).then(|| Fault::new(&settings.file, Place::default(), what, fix))
+}
+
+/// The fault of a range of RTP ports of which no pair is free: no call could be answered.
+fn media_fault(settings: &Settings) -> Option<Fault> {
+    let (ip, range) = (settings.media.address, &settings.media.ports);
+    let is_free = |port| UdpSocket::bind(SocketAddr::new(ip, port)).is_ok();
+    let mut pairs = range.clone().filter(|port| port % 2 == 0 && range.contains(&(port + 1)));
+    if pairs.any(|port| is_free(port) && is_free(port + 1)) {
+        return None;
+    }
+    let what = format!("no pair of the RTP ports {}-{}/udp on {ip} is free (端口被占用)", range.start(), range.end());
+    let fix = "end the program that holds them (ss -ulnp), or set [media] ports to another range";
+    Some(Fault::new(&settings.file, Place::default(), what, fix))
 }
 
 /// The fault for a port that could not be opened, for start-up to print as well.
