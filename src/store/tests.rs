@@ -324,8 +324,8 @@ fn a_message_is_saved_by_compare_and_set() {
             number: "13800000001".into(),
             text: "已受理".into(),
         };
-        let a = store.message_create(new("a"), t).await.unwrap();
-        assert_eq!(store.message_create(new("a"), t).await.unwrap(), a, "a repeated wish is one message");
+        let a = store.message_create(new("a"), "admin", t).await.unwrap();
+        assert_eq!(store.message_create(new("a"), "admin", t).await.unwrap(), a, "a repeated wish is one message");
         let due = store.message_due(t, 100).await.unwrap();
         assert!(due.iter().any(|row| row.id == a.id), "a new message is due at once");
 
