@@ -11,6 +11,7 @@ pub mod call;
 pub mod callback;
 mod error;
 pub mod event;
+pub mod folder;
 pub mod hotline;
 pub mod idempotency;
 pub mod ingest;
@@ -38,11 +39,12 @@ pub use self::{
     agent_log::AgentLogRow,
     call::{CallFilter, CallRow},
     callback::NewCallback,
+    folder::DataFolder,
     hotline::HotlineRow,
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
     message::{MessageFilter, MessageRow, NewMessage},
     recording::RecordingRow,
-    spool::{Recovered, Spool, SpooledWaiter},
+    spool::{Recovered, RecoveredCall, Spool, SpooledWaiter},
     ticket::{Applying, TicketFilter},
     unit::UnitRow,
     user::{UserRow, hash_password, hash_password_quickly, sip_ha1s},
