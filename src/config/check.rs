@@ -82,7 +82,7 @@ impl fmt::Display for Report {
 
 /// Loads the configuration, or the sandbox with its data under `data_dir` where there is no file; answers every fault.
 pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Report> {
-    let mut loader = Loader { found: Vec::new(), assets: Assets::default() };
+    let mut loader = Loader::default();
     let settings = match path {
         None => Some(Settings::sandbox(data_dir)),
         Some(path) => loader.settings(path),
@@ -93,6 +93,7 @@ pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Repor
     let flows = loader.flows(settings.as_ref(), Some(&used));
     if let Some(settings) = &settings {
         loader.cross_check(settings, &profiles, &flows);
+        loader.found.extend(folder_fault(settings));
         loader.keys(settings);
     }
     let report = Report::of(loader.found);
@@ -110,8 +111,7 @@ pub fn check(path: Option<&Path>, data_dir: &Path) -> Report {
     match load(path, data_dir) {
         Err(report) => report,
         Ok(configuration) => {
-            let mut faults = port_faults(&configuration);
-            faults.extend(folder_fault(&configuration.settings));
+            let faults = port_faults(&configuration);
             Report { faults, warnings: configuration.warnings }
         }
     }
@@ -123,9 +123,12 @@ pub fn cmd_check(path: Option<&Path>, data_dir: &Path) -> (String, bool) {
     (report.to_string(), report.is_ok())
 }
 
+#[derive(Default)]
 struct Loader {
     found: Vec<Fault>,
     assets: Assets,
+    /// Flows that are there and have faults of their own: what refers to them is right.
+    faulty_flows: BTreeSet<String>,
 }
 
 impl Loader {
@@ -201,7 +204,11 @@ impl Loader {
         for path in self.assets.list("ivr-flows", ".toml") {
             let Some((file, text)) = self.asset_text(&path) else { continue };
             match Flow::parse(&text, &file) {
-                Err(faults) => self.found.extend(faults),
+                Err(faults) => {
+                    let stem = Path::new(&path).file_stem().unwrap_or_default();
+                    self.faulty_flows.insert(stem.to_string_lossy().into_owned());
+                    self.found.extend(faults);
+                }
                 Ok(flow) => {
                     if let Some(settings) = settings {
                         let found = check_flow(&flow, settings, &self.assets);
@@ -230,6 +237,7 @@ impl Loader {
         for profile in profiles.iter().filter(|profile| profile.enabled) {
             for route in &profile.numbers {
                 match &route.target {
+                    Target::Flow(name) if self.faulty_flows.contains(name) => {}
                     Target::Flow(name) => {
                         let known = flows.keys().map(String::as_str);
                         self.reference(&profile.file, route.place, "flow", name, known);
@@ -349,7 +357,7 @@ impl Loader {
         }
         let file = recording.key_file.display().to_string();
         let (what, fix) = match std::fs::read_to_string(&recording.key_file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && recording.create_key => return,
+            Err(error) if is_missing(&error) && recording.create_key => return,
             Err(error) => (
                 format!("the recordings' key cannot be read: {error}"),
                 format!("make one: (umask 077; openssl rand -hex 32 > {file}), and keep a copy apart"),
@@ -418,6 +426,11 @@ pub fn port_faults(configuration: &Configuration) -> Vec<Fault> {
     faults
 }
 
+/// Whether a file is not there; a file where its folder should be is a fault of the folder.
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
 /// The fault of a data folder that cannot be made or written. Nothing is made to find out.
 fn folder_fault(settings: &Settings) -> Option<Fault> {
     let folder = &settings.data_dir;
@@ -475,7 +488,7 @@ pub fn port_fault(
 
 /// `hotline flow check`: all flows, or one by its name or file.
 pub fn cmd_flow_check(path: Option<&Path>, data_dir: &Path, flow: Option<&str>) -> (String, bool) {
-    let mut loader = Loader { found: Vec::new(), assets: Assets::default() };
+    let mut loader = Loader::default();
     let settings = match path {
         None => Some(Settings::sandbox(data_dir)),
         Some(path) => loader.settings(path),
@@ -521,7 +534,7 @@ impl Loader {
 
 /// A flow by its name or file, for the commands that show it; a fault's report otherwise.
 fn shown_flow(path: Option<&Path>, data_dir: &Path, name: &str) -> Result<(Settings, Assets, Flow), Report> {
-    let mut loader = Loader { found: Vec::new(), assets: Assets::default() };
+    let mut loader = Loader::default();
     let settings = match path {
         None => Some(Settings::sandbox(data_dir)),
         Some(path) => loader.settings(path),
