@@ -45,6 +45,7 @@ def fill(hotline, phones, token, options):
     until("they are answered", 10, lambda: all(leg.answered_at for leg in talking))
     for leg in talking:
         leg.press("0")
+        time.sleep(0.03)
     until("they talk to agents", 20, lambda: all_in(hotline, token, talking, ("talking",)), step=0.3)
     waiting = []
     for n in range(options.waiting):
@@ -96,6 +97,7 @@ def story(hotline, phones, options):
     endings(hotline, ids, talking, waiting, asked)
     callbacks(hotline, waiting, before)
     recordings(hotline, token, talking, before, killed_wall)
+    shifts(hotline, len(talking))
     work_goes_on(hotline, phones, token)
 
 
@@ -179,6 +181,12 @@ def recordings(hotline, token, talking, before, killed):
             raise Failed(f"recording {row['id']}: {channels} channels, {rate} Hz, loudest at its end {max(last)}")
     check(f"they play to within {CUT} s of the kill", max(cuts) <= CUT and min(cuts) > -0.5,
           f"{min(cuts):.2f} to {max(cuts):.2f} s before it, sound on both sides to the end")
+
+
+def shifts(hotline, agents):
+    """The log of the agents does not have them talk on while the program was gone."""
+    last = {row[0]: row[1:] for row in hotline.rows("SELECT agent, status, reason FROM agent_log ORDER BY at, id")}
+    check("the agents' log ends their shift", set(last.values()) == {("logged_out", "restart")} and len(last) == agents, len(last))
 
 
 def work_goes_on(hotline, phones, token):

@@ -171,6 +171,17 @@ class Hotline:
         with sqlite3.connect(f"file:{self.folder}/data/hotline.db?mode=ro", uri=True, timeout=10) as db:
             return db.execute(sql).fetchall()
 
+    def ask(self, method, path, body=None, token=None, timeout=30):
+        """Whatever the answer is: (status, content type, body)."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http}{path}", method=method, data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return answer.status, answer.headers.get_content_type(), answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers.get_content_type(), error.read()
+
     def api(self, method, path, body=None, token=None, raw=False):
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.http}/api/v1{path}", method=method,
