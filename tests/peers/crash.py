@@ -98,6 +98,8 @@ def story(hotline, phones, options):
     callbacks(hotline, waiting, before)
     recordings(hotline, token, talking, before, killed_wall)
     shifts(hotline, len(talking))
+    phones.hang_up(new)
+    until("the new call ends", 5, lambda: new.ended_at)
     work_goes_on(hotline, phones, token)
 
 
@@ -196,9 +198,10 @@ def work_goes_on(hotline, phones, token):
     leg = phones.dial("13600000002")
     until("the call is answered", 5, lambda: leg.answered_at)
     leg.press("0")
-    until("the agent talks to somebody", 10, lambda: [agent for agent in hotline.api("GET", "/agents", token=token)["items"]
-                                                     if agent["agent"] == "8001" and agent["state"] == "talking"])
-    check("an agent who registers again has the next caller", True)
+    found = until("the agent answers", 10, lambda: all_in(hotline, token, [leg], ("talking",)))
+    check("an agent who registers again has the next caller", found[leg.call_id]["agent"] == "8001")
+    phones.hang_up(leg)
+    until("it ends", 5, lambda: leg.ended_at and not calls(hotline, token).get(leg.call_id, {}).get("state") == "talking")
 
 
 def main():

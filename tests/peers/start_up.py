@@ -1,15 +1,16 @@
 """Bad input at start-up: each fault is named with what to do, start-up refuses, and what runs is left alone."""
-import json
 import os
-import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 from lib import PROGRAM, Failed, Hotline, check, free_ports, until
+from phones import Phones
+
+MADE = []
 
 
 def run(hotline, *words, **more):
@@ -47,7 +48,8 @@ def line_of(hotline, text):
 
 
 def fresh():
-    return Hotline()
+    MADE.append(Hotline())
+    return MADE[-1]
 
 
 def ports():
@@ -86,7 +88,6 @@ def several_ports():
 
 def rtp_runs_out():
     """One pair: the second call finds none and is refused; when the first has left, the next is answered."""
-    from phones import Phones
     hotline = fresh()
     first = next(port for port in iter(lambda: free_ports(1)[0], None) if port % 2 == 0)
     changed(hotline, ("20000-29999", f"{first}-{first + 3}"))
@@ -101,6 +102,7 @@ def rtp_runs_out():
               and all(leg.is_up() for leg in calls), third.refused)
         phones.hang_up(calls[0])
         until("it has left", 5, lambda: calls[0].ended_at)
+        # The media thread gives the port back after the last RTCP packet.
         time.sleep(0.3)
         fourth = phones.dial("13800000010")
         until("the next is answered", 5, lambda: fourth.answered_at or fourth.refused)
@@ -155,7 +157,6 @@ def keys_and_folders():
     hotline.folder.chmod(0o755)
     hotline = fresh()
     changed(hotline, ('data = "data"', 'data = "data"\n[database]\nurl = "postgres://nobody@127.0.0.1:1/none"'))
-    text = (hotline.folder / "hotline.toml").read_text()
     refuses("a database that does not answer", hotline, r"database cannot be opened.*\[database\] url", checked=False)
 
 
@@ -193,6 +194,8 @@ def main():
     print("bad input at start-up")
     for part in (ports, several_ports, rtp_runs_out, files, keys_and_folders, twice, hang_up):
         part()
+    for hotline in MADE:
+        shutil.rmtree(hotline.folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
