@@ -6,10 +6,11 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hotline::{
     app::setup,
-    config::{self, Configuration},
+    config::{self, Configuration, Report},
     http::{self, Http},
     ivr::Caller,
     net::clock,
+    store::DataFolder,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{
@@ -187,10 +188,17 @@ fn raise_open_files() {
 struct Running {
     app: Arc<hotline::app::App>,
     sandbox: Option<sandboxed::Parties>,
+    _folder: DataFolder,
 }
 
 /// Opens everything of a configuration, the sandbox's parties included.
 async fn start(configuration: Configuration, metrics: PrometheusHandle) -> anyhow::Result<Running> {
+    let folder = DataFolder::take(&configuration.settings.data_dir)?;
+    let taken = Report { faults: config::port_faults(&configuration), warnings: Vec::new() };
+    if !taken.is_ok() {
+        eprintln!("{taken}");
+        bail!("有端口打不开,没有启动 (ports cannot be opened; nothing was started)")
+    }
     let sandbox = configuration.settings.sandbox;
     let listen = configuration.settings.http.listen.clone();
     let dial = sandbox.then(|| sandboxed::dial(&configuration));
@@ -216,7 +224,7 @@ async fn start(configuration: Configuration, metrics: PrometheusHandle) -> anyho
             }
         });
     }
-    Ok(Running { app, sandbox: parties })
+    Ok(Running { app, sandbox: parties, _folder: folder })
 }
 
 async fn serve(place: Place) -> anyhow::Result<ExitCode> {
@@ -243,7 +251,7 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => tracing::warn!("reloading is not supported yet: restart to take new settings up"),
+            _ = hangup.recv() => look_again(&place),
         }
     }
     eprintln!("不再接新电话,等待通话结束;再按一次 Ctrl-C 立即停止。(draining; once more to stop at once)");
@@ -255,6 +263,16 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     running.app.stop().await;
     drop(running.sandbox);
     Ok(ExitCode::SUCCESS)
+}
+
+/// SIGHUP: the files are read again and every fault is told; what runs stays as it is.
+fn look_again(place: &Place) {
+    match config::load(place.config.as_deref(), &place.data) {
+        Ok(_) => tracing::warn!("the files are sound; restart to take them up: reloading is not supported yet"),
+        Err(report) => {
+            tracing::error!("what runs stays as it is: the files have faults (配置有错误,仍按原配置运行)\n{report}")
+        }
+    }
 }
 
 /// The folder of a demo's data: made anew, and removed when all was true.

@@ -176,7 +176,7 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
     let registrar = address(ProfileKind::Agents)?;
     let console = *configuration.settings.http.listen.first().context("no console")?;
     let clips = clips(&configuration);
-    let Running { app, sandbox } = start(configuration, start_metrics()?).await?;
+    let Running { app, sandbox, _folder } = start(configuration, start_metrics()?).await?;
     let parties = sandbox.context("the demo runs on the sandbox")?;
     let sms_centre = Arc::new(Centre(parties.smsc.clone()));
     let config = DemoConfig {

@@ -11,9 +11,16 @@ use crate::{
         snapshot::{AgentSnapshot, QueueSnapshot},
     },
     ids::AgentNo,
-    store::AgentLogRow,
+    store::{AgentLogRow, Store, StoreError},
 };
 use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Changes of agents' states that may wait for the database; more are dropped and counted.
+pub(super) const LOG_MAILBOX: usize = 65_536;
+/// Changes that are written at once.
+const LOG_BATCH: usize = 256;
+const LOGGED_OUT: &str = "logged_out";
 
 impl App {
     /// All agents who ever signed in.
@@ -89,7 +96,7 @@ impl App {
     pub(super) fn agent_transition(&self, transition: AgentTransition) {
         let to = &transition.to;
         let (status, reason) = match &to.status {
-            Status::LoggedOut => ("logged_out".to_owned(), None),
+            Status::LoggedOut => (LOGGED_OUT.to_owned(), None),
             Status::NotReady { reason } if to.call.is_none() => ("not_ready".to_owned(), Some(reason.clone())),
             Status::Ready | Status::NotReady { .. } => (to.state.name().to_owned(), None),
         };
@@ -101,11 +108,38 @@ impl App {
             reason,
             call: to.call,
         };
-        let store = self.store.clone();
-        self.runtime.spawn(async move {
-            if let Err(error) = store.agent_log_append(row).await {
-                tracing::warn!(%error, "a change of an agent's state was not kept");
+        if self.agent_log.try_send(row).is_err() {
+            metrics::counter!("hotline_agent_log_dropped_total").increment(1);
+            tracing::warn!(agent = %transition.agent, "a change of an agent's state was not kept: too many wait");
+        }
+    }
+
+    /// Agents whose shift an earlier run never ended, because the program ended before: it ends with this run's start.
+    pub(super) async fn close_old_shifts(&self) -> Result<(), StoreError> {
+        for agent in self.agents.keys() {
+            let at = self.started.wall;
+            let Some(last) = self.store.agent_log_last(agent, at).await? else { continue };
+            if last.status != LOGGED_OUT {
+                let (status, reason) = (LOGGED_OUT.to_owned(), Some("restart".to_owned()));
+                let row = AgentLogRow { at, status, reason, call: None, ..last };
+                self.store.agent_log_append(vec![row]).await?;
             }
-        });
+        }
+        Ok(())
+    }
+}
+
+/// Writes agents' changes in their order, again and again while the database is away.
+pub(super) async fn keep_log(store: Store, mut changes: mpsc::Receiver<AgentLogRow>) {
+    let mut rows = Vec::new();
+    while changes.recv_many(&mut rows, LOG_BATCH).await > 0 {
+        while let Err(error) = store.agent_log_append(rows.clone()).await {
+            if !error.is_unavailable() {
+                tracing::error!(%error, rows = rows.len(), "changes of agents' states were not kept");
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        rows.clear();
     }
 }

@@ -99,7 +99,7 @@ impl App {
         });
     }
 
-    fn changed(&self, record: Arc<CallRecord>, milestone: bool) {
+    fn changed(self: &Arc<Self>, record: Arc<CallRecord>, milestone: bool) {
         self.tell_others(&record);
         self.live.set_call(record.clone());
         self.publish_call(&record);
@@ -188,14 +188,14 @@ impl App {
     }
 
     /// The row of a recording that has begun.
-    fn recording_begun(&self, record: Arc<CallRecord>) {
+    fn recording_begun(self: &Arc<Self>, record: Arc<CallRecord>) {
         if let Some(row) = self.recording_row_of(&record, None) {
             self.keep_recording(row);
         }
     }
 
     /// The recording is sealed.
-    fn recording_done(&self, call: CallId, event: &media::Event) {
+    fn recording_done(self: &Arc<Self>, call: CallId, event: &media::Event) {
         let media::Event::RecordingDone { gap, failed, .. } = event else { return };
         if *failed {
             metrics::counter!("hotline_recordings_shortened_total").increment(1);
@@ -214,18 +214,20 @@ impl App {
         }
     }
 
-    fn keep_recording(&self, row: crate::store::RecordingRow) {
-        let store = self.store.clone();
-        self.runtime.spawn(async move {
-            // Tried until the database is back: the file is on disk in any case.
-            while let Err(error) = store.recording_upsert(row.clone()).await {
-                if !error.is_unavailable() {
-                    tracing::error!(recording = %row.id, %error, "a recording's row was not kept");
-                    return;
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
+    fn keep_recording(self: &Arc<Self>, row: crate::store::RecordingRow) {
+        let app = self.clone();
+        self.runtime.spawn(async move { app.recording_keep(row).await });
+    }
+
+    /// Writes a recording's row, again and again until the database is back: the file is on disk in any case.
+    pub(super) async fn recording_keep(&self, row: crate::store::RecordingRow) {
+        while let Err(error) = self.store.recording_upsert(row.clone()).await {
+            if !error.is_unavailable() {
+                tracing::error!(recording = %row.id, %error, "a recording's row was not kept");
+                return;
             }
-        });
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 }
 

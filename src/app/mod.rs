@@ -27,7 +27,7 @@ use crate::{
     media::recorder::Key,
     net::sms::SmsGateway,
     sms::template::Templates,
-    store::{FinishedCall, Spool, Store, StoreError},
+    store::{AgentLogRow, FinishedCall, Spool, Store, StoreError},
     ticket::Rules,
 };
 use std::{
@@ -35,6 +35,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 use switch_task::{Overloaded, SwitchHandle};
+use tokio::sync::mpsc;
 
 /// Where an agent usually sits, and what it can do.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub struct App {
     pub runtime: tokio::runtime::Handle,
     pub started: Now,
     pub sms: OnceLock<SmsGateway>,
+    /// Changes of agents' states on their way to the store.
+    agent_log: mpsc::Sender<AgentLogRow>,
     /// Calls of an earlier run that may or may not have been answered, by their SIP Call-ID.
     in_doubt: Mutex<HashMap<String, (CallId, FinishedCall)>>,
 }

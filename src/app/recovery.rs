@@ -1,29 +1,52 @@
 //! After a crash: what the spool held is brought to its end. Old dialogs are ended by BYE, waiting callers become
 //! callbacks owed with their rank, records are closed with a cause, recordings are marked as shortened.
+//!
+//! Nothing of it is written before the switch runs: where a start fails (a port in use), the next one finds all of it
+//! again. New calls do not wait for it.
 
 use super::{App, lifecycle::finished, switch_task::Ask};
 use crate::{
     call::cdr::{CallRecord, Ending, LegStateName, StateName, What, Whose},
     clock::UnixMillis,
-    ids::CallId,
+    ids::{CallId, RecordingId, TicketNo},
     sip::dialog::DialogSnapshot,
-    store::{FinishedCall, Recovered},
+    store::{
+        AcceptedCall, FinishedCall, NewCallback, Page, RecordingRow, Recovered, RecoveredCall, SpooledWaiter,
+        StoreError,
+    },
 };
 use std::{
     collections::HashMap,
-    sync::{MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::task::JoinSet;
 
 /// How long an unanswered caller may take to send its INVITE again: timer A has doubled to 8 s by then.
 const DOUBT: Duration = Duration::from_secs(10);
+/// Between two tries while the database is away.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What an earlier run left open.
+#[derive(Default)]
+pub(super) struct OldCalls {
+    dialogs: Vec<DialogSnapshot>,
+    calls: Vec<OldCall>,
+}
+
+/// A call of an earlier run, as it is closed.
+struct OldCall {
+    record: CallRecord,
+    ticket_no: Option<TicketNo>,
+    finished: FinishedCall,
+}
 
 impl App {
-    /// Closes what an earlier run left open, and gives the dialogs that are still to be ended.
-    pub(super) async fn recover(&self, recovered: Recovered) -> Vec<DialogSnapshot> {
+    /// Decides what becomes of what an earlier run left open. Calls in doubt are known from here on.
+    pub(super) fn recover(&self, recovered: Recovered) -> OldCalls {
         let Recovered { calls, dialogs, waiters } = recovered;
         if calls.is_empty() && dialogs.is_empty() && waiters.is_empty() {
-            return Vec::new();
+            return OldCalls::default();
         }
         let now = self.wall();
         tracing::warn!(
@@ -32,49 +55,24 @@ impl App {
             waiters = waiters.len(),
             "an earlier run ended unexpectedly; its calls are closed"
         );
+        let mut waiting: HashMap<CallId, SpooledWaiter> =
+            waiters.into_iter().map(|waiter| (waiter.call, waiter)).collect();
+        let mut old = OldCalls {
+            dialogs: dialogs.into_iter().filter_map(|(_, _, value)| serde_json::from_value(value).ok()).collect(),
+            calls: Vec::new(),
+        };
         for call in calls {
-            let accepted = &call.accepted;
             let unsure = call.progress.is_none();
-            let mut record = call
-                .progress
-                .and_then(|value| serde_json::from_value::<CallRecord>(value).ok())
-                .unwrap_or_else(|| CallRecord {
-                    id: accepted.call,
-                    sip_call_id: accepted.sip_call_id.clone(),
-                    from: accepted.from.clone().unwrap_or_default(),
-                    dialled: accepted.dialled.clone().unwrap_or_default(),
-                    state: StateName::Ended,
-                    started_at: accepted.at,
-                    answered_at: Some(accepted.at),
-                    queue: None,
-                    enqueued_at: None,
-                    served_at: None,
-                    agent: None,
-                    ended_at: None,
-                    ending: None,
-                    recording: None,
-                    legs: Vec::new(),
-                    three_way: Vec::new(),
-                    keys: String::new(),
-                    ticket: accepted.ticket.is_some(),
-                    cdr: true,
-                });
-            close(&mut record, now);
-            let Some(mut finished) = finished(&record) else { continue };
-            if let Some(callback) = finished.callback.as_mut() {
-                callback.reason = "restart".to_owned();
-            }
+            let ticket_no = call.accepted.ticket.as_ref().map(|ticket| ticket.no.clone());
+            let waiter = waiting.remove(&call.accepted.call);
+            let Some((record, finished)) = closed(call, waiter, now) else { continue };
             if unsure {
                 self.in_doubt().insert(record.sip_call_id.clone(), (record.id, finished));
-                continue;
-            }
-            self.close_recording(&record).await;
-            if let Err(error) = self.spool.finish(record.id, finished).await {
-                tracing::error!(call = %record.id, %error, "a call of an earlier run stays open");
+            } else {
+                old.calls.push(OldCall { record, ticket_no, finished });
             }
         }
-        let snapshots = dialogs.into_iter().filter_map(|(_, _, value)| serde_json::from_value(value).ok());
-        snapshots.collect()
+        old
     }
 
     /// Calls whose record was durable when the program died, and whose 200 may or may not have been sent. A caller who
@@ -94,30 +92,127 @@ impl App {
         }
     }
 
-    /// The recording plays up to its last whole second; its row says that it is shortened.
-    async fn close_recording(&self, record: &CallRecord) {
-        let Some(mut row) = self.recording_row_of(record, None) else { return };
-        row.state = "shortened".to_owned();
-        row.shortened = true;
-        row.ended_at = record.ended_at;
-        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
-        let length = tokio::task::spawn_blocking(move || {
-            crate::net::recording::export_wav(&path, &key, std::io::Cursor::new(Vec::new())).map(|found| found.length)
-        });
-        match length.await {
-            Ok(Ok(length)) => row.duration_ms = length.as_millis() as i64,
-            _ => row.state = "missing".to_owned(),
-        }
-        if let Err(error) = self.store.recording_upsert(row).await {
-            tracing::error!(call = %record.id, %error, "a shortened recording's row was not kept");
-        }
-    }
-
-    /// Ends dialogs of an earlier run.
-    pub(super) async fn end_old_dialogs(&self, dialogs: Vec<DialogSnapshot>) {
+    /// Ends the dialogs of an earlier run, closes its calls, then its agents' shifts and its recordings: those that
+    /// were numbered before `first`.
+    pub(super) async fn close_old_calls(self: Arc<Self>, old: OldCalls, first: u64) {
+        let OldCalls { dialogs, calls } = old;
         if !dialogs.is_empty() && self.switch.ask(Ask::EndDialogs(dialogs)).await.is_err() {
             tracing::error!("dialogs of an earlier run were not ended");
         }
+        let mut closing = JoinSet::new();
+        for call in calls {
+            let app = self.clone();
+            closing.spawn(async move { app.close_old_call(call).await });
+        }
+        while closing.join_next().await.is_some() {}
+        while let Err(error) = self.close_old_shifts().await {
+            tracing::warn!(%error, "the agents' shifts of an earlier run are not ended yet");
+            tokio::time::sleep(AGAIN).await;
+        }
+        while let Err(error) = self.close_old_recordings(first).await {
+            tracing::warn!(%error, "recordings of an earlier run are not marked yet");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn close_old_call(&self, call: OldCall) {
+        let OldCall { record, ticket_no, finished } = call;
+        // The recording's row is there before the call is forgotten here: it is what is looked for afterwards.
+        if let Some(row) = self.recording_row_of(&record, None) {
+            self.recording_keep(RecordingRow { ticket_no, ..row }).await;
+        }
+        if let Err(error) = self.spool.finish(record.id, finished).await {
+            tracing::error!(call = %record.id, %error, "a call of an earlier run stays open");
+        }
+    }
+
+    /// A recording that no run is writing any more plays up to its last whole second; its row says that it is shortened.
+    async fn close_old_recordings(&self, first: u64) -> Result<(), StoreError> {
+        let mut page = Page { limit: 500, cursor: None };
+        loop {
+            let found = self.store.recording_list(Some("recording"), &page).await?;
+            for row in found.items {
+                if is_older(row.id, first) {
+                    let row = self.shortened(row).await;
+                    self.store.recording_upsert(row).await?;
+                }
+            }
+            match found.next_cursor {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn shortened(&self, mut row: RecordingRow) -> RecordingRow {
+        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
+        let found = tokio::task::spawn_blocking(move || {
+            crate::net::recording::export_wav(&path, &key, std::io::Cursor::new(Vec::new()))
+        });
+        match found.await {
+            Ok(Ok(found)) => {
+                row.state = if found.shortened { "shortened" } else { "complete" }.to_owned();
+                row.shortened = found.shortened;
+                row.gaps = i64::from(found.gap);
+                row.duration_ms = found.length.as_millis() as i64;
+                row.ended_at = Some(row.started_at.plus(found.length));
+            }
+            _ => {
+                tracing::error!(recording = %row.id, "a recording of an earlier run cannot be read");
+                row.state = "missing".to_owned();
+                row.shortened = true;
+            }
+        }
+        row
+    }
+}
+
+/// Whether this node gave the id before it gave `first`.
+fn is_older(recording: RecordingId, first: u64) -> bool {
+    const NODE: u32 = 53;
+    recording.0 >> NODE == first >> NODE && recording.0 < first
+}
+
+/// The record and the ending of a call that a crash ended; None where the record cannot be written down.
+fn closed(call: RecoveredCall, waiter: Option<SpooledWaiter>, now: UnixMillis) -> Option<(CallRecord, FinishedCall)> {
+    let progress = call.progress.and_then(|value| serde_json::from_value(value).ok());
+    let mut record: CallRecord = progress.unwrap_or_else(|| bare(&call.accepted));
+    close(&mut record, now);
+    let mut finished = finished(&record)?;
+    // One who was waiting is owed a call back, even when an agent had been lost before.
+    let waited = waiter.map(|SpooledWaiter { call, queue, enqueued_at, number }| NewCallback {
+        call,
+        number,
+        queue,
+        enqueued_at,
+        reason: String::new(),
+    });
+    finished.callback = finished.callback.or(waited).map(|owed| NewCallback { reason: "restart".to_owned(), ..owed });
+    Some((record, finished))
+}
+
+/// What is known of a call of which no progress was noted.
+fn bare(accepted: &AcceptedCall) -> CallRecord {
+    CallRecord {
+        id: accepted.call,
+        sip_call_id: accepted.sip_call_id.clone(),
+        from: accepted.from.clone().unwrap_or_default(),
+        dialled: accepted.dialled.clone().unwrap_or_default(),
+        state: StateName::Ended,
+        started_at: accepted.at,
+        answered_at: Some(accepted.at),
+        queue: None,
+        enqueued_at: None,
+        served_at: None,
+        agent: None,
+        ended_at: None,
+        ending: None,
+        recording: None,
+        legs: Vec::new(),
+        three_way: Vec::new(),
+        keys: String::new(),
+        ticket: accepted.ticket.is_some(),
+        cdr: true,
     }
 }
 
@@ -157,5 +252,64 @@ fn close(record: &mut CallRecord, now: UnixMillis) {
         leg.state = LegStateName::Over;
         leg.ending.get_or_insert(ending);
         leg.ended_at.get_or_insert(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::QueueName;
+
+    fn accepted() -> AcceptedCall {
+        AcceptedCall {
+            call: CallId(7),
+            sip_call_id: "7@test".into(),
+            direction: "inbound".into(),
+            from: Some("13800000001".into()),
+            dialled: Some("12345".into()),
+            confidential: false,
+            at: UnixMillis(1_000),
+            ticket: None,
+        }
+    }
+
+    fn recovered(change: impl FnOnce(&mut CallRecord)) -> RecoveredCall {
+        let mut record = CallRecord { state: StateName::Queued, ..bare(&accepted()) };
+        record.queue = Some(QueueName::from("general"));
+        record.enqueued_at = Some(UnixMillis(2_000));
+        change(&mut record);
+        RecoveredCall { accepted: accepted(), progress: Some(serde_json::to_value(&record).expect("JSON")) }
+    }
+
+    fn waiter() -> SpooledWaiter {
+        let queue = QueueName::from("general");
+        SpooledWaiter { call: CallId(7), queue, enqueued_at: UnixMillis(2_000), number: Some("13800000001".into()) }
+    }
+
+    #[test]
+    fn one_who_waited_is_owed_a_call_back_by_rank() {
+        let (record, finished) = closed(recovered(|_| {}), Some(waiter()), UnixMillis(9_000)).expect("closed");
+        let owed = finished.callback.expect("owed");
+        assert_eq!((owed.enqueued_at, owed.reason.as_str()), (UnixMillis(2_000), "restart"));
+        let ending = record.ending.expect("a cause");
+        assert_eq!((ending.whose, ending.what, record.ended_at), (Whose::Us, What::Lost, Some(UnixMillis(9_000))));
+    }
+
+    #[test]
+    fn one_who_waited_again_after_the_agent_was_lost_is_owed_one_too() {
+        let served = recovered(|record| record.served_at = Some(UnixMillis(3_000)));
+        let (_, finished) = closed(served.clone(), Some(waiter()), UnixMillis(9_000)).expect("closed");
+        let owed = finished.callback.expect("owed");
+        assert_eq!((owed.enqueued_at, owed.reason.as_str()), (UnixMillis(2_000), "restart"));
+        let (_, finished) = closed(served, None, UnixMillis(9_000)).expect("closed");
+        assert_eq!(finished.callback, None, "one who talked is owed none");
+    }
+
+    #[test]
+    fn recordings_of_this_run_and_of_other_nodes_are_left_alone() {
+        let node = |node: u64, id: u64| node << 53 | id;
+        assert!(is_older(RecordingId(node(1, 99)), node(1, 100)));
+        assert!(!is_older(RecordingId(node(1, 100)), node(1, 100)), "this run's");
+        assert!(!is_older(RecordingId(node(0, 99)), node(1, 100)), "another node's");
     }
 }

@@ -1,7 +1,7 @@
 //! From a loaded configuration to a running program: what is opened in which order, and what is refused.
 
 use super::{
-    AgentSeat, App,
+    AgentSeat, App, agents,
     events::Events,
     live::Live,
     outbox::{self, Bell},
@@ -79,12 +79,15 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     view::set_time_zone(zone);
     let now = clock::now();
     let ids = IdGen::new(settings.node, now.wall.0);
+    let first = ids.next();
     let key = recording_key(&settings)?;
     let (spool, recovered) =
         Spool::open(&settings.data_dir.join("spool")).await.context("the spool cannot be opened")?;
     keep_users(&store, &settings).await?;
 
     let (switch, inbox) = SwitchHandle::new();
+    let (agent_log, changes) = tokio::sync::mpsc::channel(agents::LOG_MAILBOX);
+    tokio::spawn(agents::keep_log(store.clone(), changes));
     let media = start_media(&settings, key.clone(), &switch)?;
     let app = Arc::new(App {
         agents: agent_seats(&settings),
@@ -100,6 +103,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         started: now,
         sms: std::sync::OnceLock::new(),
         in_doubt: std::sync::Mutex::default(),
+        agent_log,
         spool: spool.clone(),
         store: store.clone(),
         settings: settings.clone(),
@@ -124,9 +128,9 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         rng,
         config,
     };
-    let old_dialogs = app.recover(recovered).await;
+    let old_calls = app.recover(recovered);
     switch_task::start(app.clone(), parts, Listen { udp, tcp }, inbox).await?;
-    app.end_old_dialogs(old_dialogs).await;
+    tokio::spawn(app.clone().close_old_calls(old_calls, first));
     let doubts = app.clone();
     tokio::spawn(async move { doubts.settle_doubts().await });
     let stored = app.clone();

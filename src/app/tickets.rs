@@ -368,8 +368,8 @@ impl App {
             number: number.as_str().to_owned(),
             text: text.to_owned(),
         };
-        let row = self.store.message_create(new, clock::now().wall).await?;
-        self.audit(actor, "message.create", &row.id.to_string(), "").await?;
+        let who = actor.user.as_ref().map_or("system", |user| user.as_str());
+        let row = self.store.message_create(new, who, clock::now().wall).await?;
         self.bell.ring();
         self.publish_message(&row);
         Ok(MessageView::from(&row))

@@ -19,8 +19,10 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::CString,
     fmt,
     net::{SocketAddr, TcpListener, UdpSocket},
+    os::unix::ffi::OsStrExt,
     path::Path,
     sync::Arc,
 };
@@ -80,7 +82,7 @@ impl fmt::Display for Report {
 
 /// Loads the configuration, or the sandbox with its data under `data_dir` where there is no file; answers every fault.
 pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Report> {
-    let mut loader = Loader { found: Vec::new(), assets: Assets::default() };
+    let mut loader = Loader::default();
     let settings = match path {
         None => Some(Settings::sandbox(data_dir)),
         Some(path) => loader.settings(path),
@@ -91,6 +93,7 @@ pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Repor
     let flows = loader.flows(settings.as_ref(), Some(&used));
     if let Some(settings) = &settings {
         loader.cross_check(settings, &profiles, &flows);
+        loader.found.extend(folder_fault(settings));
         loader.keys(settings);
     }
     let report = Report::of(loader.found);
@@ -120,9 +123,12 @@ pub fn cmd_check(path: Option<&Path>, data_dir: &Path) -> (String, bool) {
     (report.to_string(), report.is_ok())
 }
 
+#[derive(Default)]
 struct Loader {
     found: Vec<Fault>,
     assets: Assets,
+    /// Flows that are there and have faults of their own: what refers to them is right.
+    faulty_flows: BTreeSet<String>,
 }
 
 impl Loader {
@@ -198,7 +204,11 @@ impl Loader {
         for path in self.assets.list("ivr-flows", ".toml") {
             let Some((file, text)) = self.asset_text(&path) else { continue };
             match Flow::parse(&text, &file) {
-                Err(faults) => self.found.extend(faults),
+                Err(faults) => {
+                    let stem = Path::new(&path).file_stem().unwrap_or_default();
+                    self.faulty_flows.insert(stem.to_string_lossy().into_owned());
+                    self.found.extend(faults);
+                }
                 Ok(flow) => {
                     if let Some(settings) = settings {
                         let found = check_flow(&flow, settings, &self.assets);
@@ -227,6 +237,7 @@ impl Loader {
         for profile in profiles.iter().filter(|profile| profile.enabled) {
             for route in &profile.numbers {
                 match &route.target {
+                    Target::Flow(name) if self.faulty_flows.contains(name) => {}
                     Target::Flow(name) => {
                         let known = flows.keys().map(String::as_str);
                         self.reference(&profile.file, route.place, "flow", name, known);
@@ -346,7 +357,7 @@ impl Loader {
         }
         let file = recording.key_file.display().to_string();
         let (what, fix) = match std::fs::read_to_string(&recording.key_file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && recording.create_key => return,
+            Err(error) if is_missing(&error) && recording.create_key => return,
             Err(error) => (
                 format!("the recordings' key cannot be read: {error}"),
                 format!("make one: (umask 077; openssl rand -hex 32 > {file}), and keep a copy apart"),
@@ -407,8 +418,43 @@ pub fn port_faults(configuration: &Configuration) -> Vec<Fault> {
         }
     }
     let media = SocketAddr::new(settings.media.address, 0);
-    faults.extend(port_fault(&settings.file, Place::default(), "udp", media, UdpSocket::bind(media).map(drop)));
+    let own = port_fault(&settings.file, Place::default(), "udp", media, UdpSocket::bind(media).map(drop));
+    match own {
+        Some(fault) => faults.push(fault),
+        None => faults.extend(media_fault(settings)),
+    }
     faults
+}
+
+/// Whether a file is not there; a file where its folder should be is a fault of the folder.
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
+/// The fault of a data folder that cannot be made or written. Nothing is made to find out.
+fn folder_fault(settings: &Settings) -> Option<Fault> {
+    let folder = &settings.data_dir;
+    let there = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let here = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let name = CString::new(here.as_os_str().as_bytes()).ok()?;
+    // SAFETY: access only reads the name, which ends in a zero.
+    let may_write = here.is_dir() && unsafe { libc::access(name.as_ptr(), libc::W_OK | libc::X_OK) } == 0;
+    let what = format!("the data folder {} cannot be written (数据目录不可写)", folder.display());
+    let fix = format!("let this user write in {}, or set `data` to another folder", here.display());
+    (!may_write).then(|| Fault::new(&settings.file, Place::default(), what, fix))
+}
+
+/// The fault of a range of RTP ports of which no pair is free: no call could be answered.
+fn media_fault(settings: &Settings) -> Option<Fault> {
+    let (ip, range) = (settings.media.address, &settings.media.ports);
+    let is_free = |port| UdpSocket::bind(SocketAddr::new(ip, port)).is_ok();
+    let mut pairs = range.clone().filter(|port| port % 2 == 0 && range.contains(&(port + 1)));
+    if pairs.any(|port| is_free(port) && is_free(port + 1)) {
+        return None;
+    }
+    let what = format!("no pair of the RTP ports {}-{}/udp on {ip} is free (端口被占用)", range.start(), range.end());
+    let fix = "end the program that holds them (ss -ulnp), or set [media] ports to another range";
+    Some(Fault::new(&settings.file, Place::default(), what, fix))
 }
 
 /// The fault for a port that could not be opened, for start-up to print as well.
@@ -442,7 +488,7 @@ pub fn port_fault(
 
 /// `hotline flow check`: all flows, or one by its name or file.
 pub fn cmd_flow_check(path: Option<&Path>, data_dir: &Path, flow: Option<&str>) -> (String, bool) {
-    let mut loader = Loader { found: Vec::new(), assets: Assets::default() };
+    let mut loader = Loader::default();
     let settings = match path {
         None => Some(Settings::sandbox(data_dir)),
         Some(path) => loader.settings(path),
@@ -488,7 +534,7 @@ impl Loader {
 
 /// A flow by its name or file, for the commands that show it; a fault's report otherwise.
 fn shown_flow(path: Option<&Path>, data_dir: &Path, name: &str) -> Result<(Settings, Assets, Flow), Report> {
-    let mut loader = Loader { found: Vec::new(), assets: Assets::default() };
+    let mut loader = Loader::default();
     let settings = match path {
         None => Some(Settings::sandbox(data_dir)),
         Some(path) => loader.settings(path),

@@ -41,29 +41,42 @@ fn read(row: &AnyRow) -> Result<(i64, AgentLogRow)> {
 }
 
 impl Store {
-    /// Notes a change.
-    pub async fn agent_log_append(&self, change: AgentLogRow) -> Result<()> {
-        let (id, day) = (self.new_id(), self.day(change.at));
+    /// Notes changes: all or none.
+    pub async fn agent_log_append(&self, changes: Vec<AgentLogRow>) -> Result<()> {
+        let numbered = |change: AgentLogRow| (self.new_id(), self.day(change.at), change);
+        let rows: Vec<_> = changes.into_iter().map(numbered).collect();
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO agent_log (id, agent, extension, at, day, status, reason, call_id) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-                )
-                .bind(id as i64)
-                .bind(change.agent.as_str())
-                .bind(change.extension.as_ref().map(|extension| extension.as_str().to_owned()))
-                .bind(change.at.0)
-                .bind(day)
-                .bind(change.status)
-                .bind(change.reason)
-                .bind(change.call.map(|call| call.0 as i64))
-                .execute(&mut tx.conn)
-                .await?;
+                for (id, day, change) in rows {
+                    sqlx::query(
+                        "INSERT INTO agent_log (id, agent, extension, at, day, status, reason, call_id) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                    )
+                    .bind(id as i64)
+                    .bind(change.agent.as_str())
+                    .bind(change.extension.as_ref().map(|extension| extension.as_str().to_owned()))
+                    .bind(change.at.0)
+                    .bind(day)
+                    .bind(change.status)
+                    .bind(change.reason)
+                    .bind(change.call.map(|call| call.0 as i64))
+                    .execute(&mut tx.conn)
+                    .await?;
+                }
                 Ok(())
             })
         })
         .await
+    }
+
+    /// An agent's last change before a moment.
+    pub async fn agent_log_last(&self, agent: &AgentNo, before: UnixMillis) -> Result<Option<AgentLogRow>> {
+        let row = sqlx::query("SELECT * FROM agent_log WHERE agent = $1 AND at < $2 ORDER BY at DESC, id DESC LIMIT 1")
+            .bind(agent.as_str())
+            .bind(before.0)
+            .fetch_optional(self.reader())
+            .await?;
+        row.as_ref().map(read).transpose().map(|found| found.map(|(_, change)| change))
     }
 
     /// Changes, the latest first; of one agent where one is named.

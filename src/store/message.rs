@@ -6,6 +6,7 @@
 
 use super::{
     Page, Paged, Result, Store, StoreError,
+    audit::{self, AuditRow},
     sql::Columns,
     ticket::{Bind, List},
     writer::Tx,
@@ -102,13 +103,25 @@ fn read(row: &AnyRow) -> Result<MessageRow> {
 }
 
 impl Store {
-    /// Creates a message; with a `once` that exists, gives the message that exists.
-    pub async fn message_create(&self, new: NewMessage, now: UnixMillis) -> Result<MessageRow> {
+    /// Creates a message, and with it the audit row that says who wanted it: both or neither. With a `once` that
+    /// exists, gives the message that exists.
+    pub async fn message_create(&self, new: NewMessage, actor: &str, now: UnixMillis) -> Result<MessageRow> {
         let id = self.new_id();
         let day = self.day(now);
+        let audit = AuditRow {
+            seq: 0,
+            at: now,
+            actor: actor.to_owned(),
+            action: "message.create".to_owned(),
+            object: MessageId(id).to_string(),
+            detail: String::new(),
+            hash: String::new(),
+        };
         self.write(move |tx| {
             Box::pin(async move {
-                insert(tx, id, &new, day, now).await?;
+                if insert(tx, id, &new, day, now).await? {
+                    audit::append(tx, audit).await?;
+                }
                 let row = sqlx::query("SELECT * FROM message WHERE id = $1 OR once_key = $2")
                     .bind(id as i64)
                     .bind(new.once)

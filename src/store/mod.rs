@@ -11,6 +11,7 @@ pub mod call;
 pub mod callback;
 mod error;
 pub mod event;
+pub mod folder;
 pub mod hotline;
 pub mod idempotency;
 pub mod ingest;
@@ -38,11 +39,12 @@ pub use self::{
     agent_log::AgentLogRow,
     call::{CallFilter, CallRow},
     callback::NewCallback,
+    folder::DataFolder,
     hotline::HotlineRow,
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
     message::{MessageFilter, MessageRow, NewMessage},
     recording::RecordingRow,
-    spool::{Recovered, Spool, SpooledWaiter},
+    spool::{Recovered, RecoveredCall, Spool, SpooledWaiter},
     ticket::{Applying, TicketFilter},
     unit::UnitRow,
     user::{UserRow, hash_password, hash_password_quickly, sip_ha1s},
@@ -140,10 +142,18 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether the database answers, for reading and for writing.
+    /// Whether the database answers, for writing and for reading.
     pub async fn ping(&self) -> Result<()> {
+        // The writer first: it knows why there is no connection.
+        self.write(|_| Box::pin(async { Ok(()) })).await?;
         sqlx::query("SELECT 1").execute(self.reader()).await?;
-        self.write(|_| Box::pin(async { Ok(()) })).await
+        Ok(())
+    }
+
+    /// Bounds a read: a database that takes connections and says nothing must not hold its callers up.
+    async fn patiently<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
+        let no_answer = || Err(StoreError::Unavailable("no answer in time".to_owned()));
+        tokio::time::timeout(self.inner.options.patience, read).await.unwrap_or_else(|_| no_answer())
     }
 
     /// A new id, never given before by this node.

@@ -23,7 +23,7 @@ pub struct RecordingRow {
     pub ticket_no: Option<TicketNo>,
     /// The file, relative to the recordings' folder.
     pub path: String,
-    /// `recording`, `complete` or `missing`.
+    /// `recording`, `complete`, `shortened` or `missing`.
     pub state: String,
     /// When it began.
     pub started_at: UnixMillis,
@@ -59,7 +59,8 @@ fn read(row: &AnyRow) -> Result<RecordingRow> {
 }
 
 impl Store {
-    /// Writes a recording as it is now, and joins it to its call.
+    /// Writes a recording as it is now, and joins it to its call. One that is closed is not opened again: where the
+    /// database was away, the word of its end may be written before the word of its beginning.
     pub async fn recording_upsert(&self, r: RecordingRow) -> Result<()> {
         let day = self.day(r.started_at);
         self.write(move |tx| {
@@ -69,7 +70,8 @@ impl Store {
                      shortened, gaps, confidential, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
                      ON CONFLICT (id) DO UPDATE SET ticket_no = excluded.ticket_no, state = excluded.state, \
                      ended_at = excluded.ended_at, duration_ms = excluded.duration_ms, shortened = excluded.shortened, \
-                     gaps = excluded.gaps, confidential = excluded.confidential, detail = excluded.detail",
+                     gaps = excluded.gaps, confidential = excluded.confidential, detail = excluded.detail \
+                     WHERE recording.state = 'recording' OR excluded.state <> 'recording'",
                 )
                 .bind(r.id.0 as i64)
                 .bind(r.call.0 as i64)

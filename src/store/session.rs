@@ -66,12 +66,14 @@ impl Store {
 
     /// The session of this token, while it lasts and its user may sign in.
     pub async fn session_get(&self, token: &str, now: UnixMillis) -> Result<Option<SessionRow>> {
-        let row =
-            sqlx::query("SELECT user_name, csrf, expires_at FROM session WHERE token_hash = $1 AND expires_at > $2")
-                .bind(token_hash(token))
-                .bind(now.0)
-                .fetch_optional(self.reader())
-                .await?;
+        // Every request asks this first: here it finds out that the database is silent.
+        let row = self
+            .patiently(async {
+                let text = "SELECT user_name, csrf, expires_at FROM session WHERE token_hash = $1 AND expires_at > $2";
+                let query = sqlx::query(text).bind(token_hash(token)).bind(now.0);
+                Ok(query.fetch_optional(self.reader()).await?)
+            })
+            .await?;
         let Some(row) = row else {
             return Ok(None);
         };

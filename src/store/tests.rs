@@ -324,8 +324,8 @@ fn a_message_is_saved_by_compare_and_set() {
             number: "13800000001".into(),
             text: "已受理".into(),
         };
-        let a = store.message_create(new("a"), t).await.unwrap();
-        assert_eq!(store.message_create(new("a"), t).await.unwrap(), a, "a repeated wish is one message");
+        let a = store.message_create(new("a"), "admin", t).await.unwrap();
+        assert_eq!(store.message_create(new("a"), "admin", t).await.unwrap(), a, "a repeated wish is one message");
         let due = store.message_due(t, 100).await.unwrap();
         assert!(due.iter().any(|row| row.id == a.id), "a new message is due at once");
 
@@ -586,4 +586,78 @@ async fn a_storm_of_calls_is_taken_and_fed_once() {
     assert_eq!(store.count("SELECT count(*) AS n FROM ticket WHERE is_primary = 1").await.unwrap(), count as i64);
     assert_eq!(store.count("SELECT count(*) AS n FROM ticket_history").await.unwrap(), count as i64);
     assert_eq!(store.count("SELECT count(*) AS n FROM call").await.unwrap(), count as i64);
+}
+
+#[test]
+fn a_message_and_its_audit_row_come_together() {
+    on_each(|store, t| async move {
+        let new = NewMessage {
+            once: Some(format!("together-{}", store.new_id())),
+            ticket_no: None,
+            purpose: "manual".into(),
+            number: "13800000001".into(),
+            text: "您好".into(),
+        };
+        let rows = || async {
+            match store.audit_verify().await.unwrap() {
+                AuditVerdict::Whole { rows, .. } => rows,
+                AuditVerdict::Broken { seq } => panic!("broken at {seq}"),
+            }
+        };
+        let before = rows().await;
+        let message = store.message_create(new.clone(), "dispatcher", t).await.unwrap();
+        let audited = store.audit_list(&Page::default()).await.unwrap().items.remove(0);
+        assert_eq!((audited.actor.as_str(), audited.action.as_str()), ("dispatcher", "message.create"));
+        assert_eq!(audited.object, message.id.to_string());
+        store.message_create(new, "dispatcher", t).await.unwrap();
+        assert_eq!(rows().await, before + 1, "a repeated wish is one message and one row");
+    });
+}
+
+#[test]
+fn a_closed_recording_is_not_opened_again() {
+    use crate::ids::RecordingId;
+    on_each(|store, t| async move {
+        let row = |state: &str, duration_ms| RecordingRow {
+            id: RecordingId(t.0 as u64),
+            call: CallId(t.0 as u64),
+            ticket_no: None,
+            path: "00/1.hlrec".into(),
+            state: state.into(),
+            started_at: t,
+            ended_at: None,
+            duration_ms,
+            shortened: false,
+            gaps: 0,
+            confidential: false,
+            detail: Value::Null,
+        };
+        let state = || async { store.recording_get(RecordingId(t.0 as u64)).await.unwrap().state };
+        store.recording_upsert(row("recording", 0)).await.unwrap();
+        store.recording_upsert(row("complete", 5_000)).await.unwrap();
+        // The word of its beginning, held up while the database was away.
+        store.recording_upsert(row("recording", 0)).await.unwrap();
+        assert_eq!(state().await, "complete");
+        store.recording_upsert(row("missing", 0)).await.unwrap();
+        assert_eq!(state().await, "missing");
+    });
+}
+
+#[test]
+fn an_agents_last_change_is_found() {
+    on_each(|store, t| async move {
+        let agent = crate::ids::AgentNo::from(format!("8{}", t.0));
+        let change = |at, status: &str| AgentLogRow {
+            agent: agent.clone(),
+            extension: None,
+            at: UnixMillis(at),
+            status: status.into(),
+            reason: None,
+            call: None,
+        };
+        assert_eq!(store.agent_log_last(&agent, t).await.unwrap(), None);
+        let changes = vec![change(t.0 - 20, "idle"), change(t.0 - 10, "talking"), change(t.0, "idle")];
+        store.agent_log_append(changes).await.unwrap();
+        assert_eq!(store.agent_log_last(&agent, t).await.unwrap(), Some(change(t.0 - 10, "talking")));
+    });
 }

@@ -140,7 +140,7 @@ impl Store {
     /// The active user whose password this is; an unknown name and a wrong password take the same time.
     pub async fn user_authenticate(&self, name: &UserName, password: &str) -> Result<Option<UserRow>> {
         static NOBODY: OnceLock<String> = OnceLock::new();
-        let user = self.user_get(name).await?;
+        let user = self.patiently(self.user_get(name)).await?;
         let password = password.to_owned();
         let checked = tokio::task::spawn_blocking(move || {
             let nobody = || NOBODY.get_or_init(|| hash_password("nobody").unwrap_or_default()).clone();

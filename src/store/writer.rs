@@ -18,6 +18,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 const BATCH: usize = 100;
 /// A transaction takes in no more work after this long.
 const BATCH_TIME: Duration = Duration::from_millis(10);
+/// A transaction that takes longer has a database that says nothing any more: it is given up, with its connection.
+const STALLED: Duration = Duration::from_secs(5);
 /// Between two attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(250);
 
@@ -107,7 +109,7 @@ impl Writer {
     ) -> Result<Writer> {
         let tx = connect(&url).await?;
         let (queue, jobs) = mpsc::channel(options.write_queue.max(1));
-        let task = Task { url, patience: options.patience, tx: Some(tx), events: events.clone(), retry_at: None };
+        let task = Task { url, patience: options.patience, tx: Some(tx), events: events.clone(), failed: None };
         tokio::spawn(task.run(jobs));
         Ok(Writer { queue, events })
     }
@@ -141,7 +143,8 @@ struct Task {
     patience: Duration,
     tx: Option<Tx>,
     events: broadcast::Sender<Arc<StoredEvent>>,
-    retry_at: Option<Instant>,
+    /// Why the last attempt to connect failed, and when the next one may be made.
+    failed: Option<(Instant, String)>,
 }
 
 impl Task {
@@ -176,56 +179,40 @@ impl Task {
         if self.tx.is_some() {
             return Ok(());
         }
-        if self.retry_at.is_some_and(|at| Instant::now() < at) {
-            return Err("no connection".into());
+        if let Some((at, why)) = &self.failed
+            && Instant::now() < *at
+        {
+            return Err(why.clone());
         }
-        let attempt = tokio::time::timeout(self.patience, connect(&self.url)).await;
-        match attempt {
+        let why = match tokio::time::timeout(self.patience, connect(&self.url)).await {
             Ok(Ok(tx)) => {
                 tracing::info!("the database is back");
                 self.tx = Some(tx);
-                self.retry_at = None;
-                Ok(())
+                self.failed = None;
+                return Ok(());
             }
-            Ok(Err(error)) => {
-                self.retry_at = Some(Instant::now() + RECONNECT);
-                Err(error.to_string())
-            }
-            Err(_) => {
-                self.retry_at = Some(Instant::now() + RECONNECT);
-                Err("connecting took too long".into())
-            }
-        }
+            Ok(Err(StoreError::Unavailable(why))) => why,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "connecting took too long".to_owned(),
+        };
+        self.failed = Some((Instant::now() + RECONNECT, why.clone()));
+        Err(why)
     }
 
     /// Runs what waits in one transaction and answers it.
-    #[allow(clippy::disallowed_methods)] // pacing of this task alone; nothing of it is stored
     async fn batch(&mut self, first: Box<dyn Job>, jobs: &mut mpsc::Receiver<Message>) -> Option<oneshot::Sender<()>> {
         let Some(tx) = self.tx.as_mut() else {
             first.answer(Some("no connection".into()));
             return None;
         };
-        let began = Instant::now();
         let mut done: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
+        done.push(first);
         let mut closing = None;
-        let mut next = Some(first);
-        let mut failed = tx.conn.execute("BEGIN").await.err().map(|error| error.to_string());
-        while let Some(mut job) = next.take() {
-            if failed.is_none() {
-                failed = run_one(tx, job.as_mut()).await.err();
-            }
-            done.push(job);
-            if failed.is_none() && done.len() < BATCH && began.elapsed() < BATCH_TIME {
-                match jobs.try_recv() {
-                    Ok(Message::Job(job)) => next = Some(job),
-                    Ok(Message::Close(close)) => closing = Some(close),
-                    Err(_) => {}
-                }
-            }
-        }
-        if failed.is_none() {
-            failed = tx.conn.execute("COMMIT").await.err().map(|error| error.to_string());
-        }
+        let work = transaction(tx, jobs, &mut done, &mut closing);
+        let failed = match tokio::time::timeout(STALLED, work).await {
+            Ok(outcome) => outcome.err(),
+            Err(_) => Some(format!("no answer for {} s", STALLED.as_secs())),
+        };
         let fresh = std::mem::take(&mut tx.fresh);
         if let Some(why) = &failed {
             tracing::warn!(%why, "a transaction failed; connecting anew");
@@ -243,6 +230,34 @@ impl Task {
         }
         closing
     }
+}
+
+/// Runs the first of `done` and what else waits in one transaction. Each is put there before it runs, so that it is
+/// answered whatever becomes of the connection.
+#[allow(clippy::disallowed_methods)] // pacing of this task alone; nothing of it is stored
+async fn transaction(
+    tx: &mut Tx,
+    jobs: &mut mpsc::Receiver<Message>,
+    done: &mut Vec<Box<dyn Job>>,
+    closing: &mut Option<oneshot::Sender<()>>,
+) -> std::result::Result<(), String> {
+    let began = Instant::now();
+    tx.conn.execute("BEGIN").await.map_err(|error| error.to_string())?;
+    while let Some(job) = done.last_mut() {
+        run_one(tx, job.as_mut()).await?;
+        if done.len() >= BATCH || began.elapsed() >= BATCH_TIME {
+            break;
+        }
+        match jobs.try_recv() {
+            Ok(Message::Job(job)) => done.push(job),
+            Ok(Message::Close(close)) => {
+                *closing = Some(close);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    tx.conn.execute("COMMIT").await.map(drop).map_err(|error| error.to_string())
 }
 
 /// One piece of work within its savepoint; an error means that the connection is of no more use.

@@ -80,8 +80,8 @@ ring_timeout = "20s"
 wrap_up = "2s"
 announce_position = true
 announce_every = "20s"
-[[agent]]
-number = "8001-8020"
+{more}[[agent]]
+number = "{numbers}"
 password = "sandbox-{{number}}"
 ready_on_register = true
 [[user]]
@@ -119,12 +119,12 @@ codecs = ["PCMA", "PCMU"]
 
 
 class Hotline:
-    """The program under test, with its own data and ports."""
+    """The program under test, with its own data and ports. `numbers` are its agents, `more` is written into its settings."""
 
-    def __init__(self):
+    def __init__(self, numbers="8001-8020", more=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hotline-peers-"))
         self.trunk, self.agents, self.http, self.departments = free_ports(4)
-        (self.folder / "hotline.toml").write_text(CONFIG.format(**self.ports()))
+        (self.folder / "hotline.toml").write_text(CONFIG.format(**self.ports(), numbers=numbers, more=more))
         self.process = None
 
     def ports(self):
@@ -170,6 +170,17 @@ class Hotline:
     def rows(self, sql):
         with sqlite3.connect(f"file:{self.folder}/data/hotline.db?mode=ro", uri=True, timeout=10) as db:
             return db.execute(sql).fetchall()
+
+    def ask(self, method, path, body=None, token=None, timeout=30):
+        """Whatever the answer is: (status, content type, body)."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http}{path}", method=method, data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return answer.status, answer.headers.get_content_type(), answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers.get_content_type(), error.read()
 
     def api(self, method, path, body=None, token=None, raw=False):
         request = urllib.request.Request(

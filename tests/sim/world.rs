@@ -20,7 +20,7 @@ use hotline::{
     clock::{Now, UnixMillis},
     ids::{CallId, LegId},
     media::sdp::Direction,
-    sip::endpoint,
+    sip::{dialog::DialogSnapshot, endpoint},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -68,6 +68,8 @@ pub struct World {
     pub said: Vec<(CallId, Said)>,
     /// The latest record of each call.
     pub records: BTreeMap<CallId, CallRecord>,
+    /// What the spool knows of the dialogs of calls in progress.
+    dialogs: BTreeMap<LegId, (CallId, DialogSnapshot)>,
     spooled: BTreeMap<CallId, usize>,
     over: BTreeMap<CallId, usize>,
     agenda: BTreeMap<(Instant, u64), Happening>,
@@ -100,6 +102,7 @@ impl World {
             durable: true,
             said: Vec::new(),
             records: BTreeMap::new(),
+            dialogs: BTreeMap::new(),
             spooled: BTreeMap::new(),
             over: BTreeMap::new(),
             agenda: BTreeMap::new(),
@@ -223,6 +226,19 @@ impl World {
     pub fn switch_input(&mut self, input: Input) {
         self.switch_now();
         self.switch.handle_input(self.now, input);
+        self.settle();
+    }
+
+    /// The switch dies and another takes its place, which knows of the old one what the spool does.
+    pub fn crashes(&mut self) {
+        self.seed += 1;
+        self.switch = city::switch(self.seed, self.now);
+        self.records.clear();
+        self.spooled.clear();
+        self.over.clear();
+        for (_, snapshot) in std::mem::take(&mut self.dialogs).into_values() {
+            self.switch.end_old_dialog(self.now, &snapshot);
+        }
         self.settle();
     }
 
@@ -450,11 +466,12 @@ impl World {
             Output::Changed { record, .. } => drop(self.records.insert(record.id, *record)),
             Output::Over(record) => {
                 *self.over.entry(record.id).or_default() += 1;
+                self.dialogs.retain(|_, (call, _)| *call != record.id);
                 self.records.insert(record.id, *record);
             }
             Output::Said { call, said } => self.said.push((call, said)),
-            Output::Dialog { .. }
-            | Output::RecordingDone { .. }
+            Output::Dialog { call, leg, snapshot } => drop(self.dialogs.insert(leg, (call, *snapshot))),
+            Output::RecordingDone { .. }
             | Output::AgentChanged { .. }
             | Output::QueueChanged { .. }
             | Output::AgentTransition(_)

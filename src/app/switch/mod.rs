@@ -360,14 +360,19 @@ impl<M: MediaPort> Switch<M> {
 
     fn leg_event(&mut self, now: Now, leg: LegId, event: endpoint::LegEvent) {
         let Some(call) = self.legs.get(&leg).copied() else { return };
-        let confirmed = matches!(event, endpoint::LegEvent::Confirmed { .. } | endpoint::LegEvent::Answered { .. });
-        if confirmed
-            && self.calls.get(&call).is_some_and(Call::is_recorded)
+        if matches!(event, endpoint::LegEvent::Answered { .. }) {
+            self.keep_dialog(call, leg);
+        }
+        self.tell(now, call, call::Input::Sip { leg, event });
+    }
+
+    /// Has a leg's dialog noted, so that it can be ended after a crash.
+    fn keep_dialog(&mut self, call: CallId, leg: LegId) {
+        if self.calls.get(&call).is_some_and(Call::is_recorded)
             && let Some(snapshot) = self.endpoint.snapshot(leg)
         {
             self.output.push_back(Output::Dialog { call, leg, snapshot: Box::new(snapshot) });
         }
-        self.tell(now, call, call::Input::Sip { leg, event });
     }
 
     /// Tells the ACD what a call or a telephone did; what it makes no sense of any more is no fault.
@@ -525,7 +530,12 @@ impl<M: MediaPort> Switch<M> {
         let endpoint = &mut self.endpoint;
         let done = match command {
             SipCommand::Progress { leg, status, sdp } => endpoint.progress(now, leg, status, "", sdp),
-            SipCommand::Answer { leg, sdp } => endpoint.answer(now, leg, sdp),
+            SipCommand::Answer { leg, sdp } => {
+                let answered = endpoint.answer(now, leg, sdp);
+                // From its 200 on the caller is in a dialog, whatever becomes of the ACK.
+                self.keep_dialog(id, leg);
+                answered
+            }
             SipCommand::Reject { leg, status, cause } => endpoint.reject(now, leg, status, "", &gate::reason(cause)),
             SipCommand::Dial { leg, target, from, display, sdp } => {
                 if !self.dial(now, leg, &target, &from, &display, sdp) {
