@@ -122,8 +122,9 @@ impl Dialog {
         self.call_id == call_id && self.remote_tag == remote_tag
     }
 
-    /// Takes note of a request's CSeq; false where it is out of order, which is answered 500 (section 12.2.2). One
-    /// that was seen before came by another path: its transaction differs, its meaning does not.
+    /// Takes note of a request's CSeq; false where it is out of order, which is answered 500 (section 12.2.2). So is
+    /// one that was seen before: a copy is known by its transaction and does not come here, and two requests of one
+    /// number are none of an honest peer's.
     pub fn take_cseq(&mut self, number: u32) -> bool {
         let fresh = self.remote_cseq.is_none_or(|seen| number > seen);
         if fresh {

@@ -176,15 +176,11 @@ impl Endpoint {
     }
 
     /// Section 8.2.3: a body that must be understood and is not is answered 415.
-    pub(super) fn understands_body(&mut self, arrival: &Arrival) -> bool {
+    fn understands_body(&mut self, arrival: &Arrival) -> bool {
         match body::session_description(&arrival.request.headers, &arrival.request.body) {
             Ok(_) => true,
-            Err(body::Unsupported::Type) => {
-                self.refuse(arrival, 415, "", |headers| headers.push(HeaderName::Accept, &b"application/sdp"[..]));
-                false
-            }
-            Err(body::Unsupported::Encoding) => {
-                self.refuse(arrival, 415, "", |headers| headers.push(HeaderName::AcceptEncoding, &b"identity"[..]));
+            Err(what) => {
+                self.refuse(arrival, 415, "", |headers| what.put_accepted(headers));
                 false
             }
         }
@@ -210,16 +206,23 @@ impl Endpoint {
     pub(super) fn open_invite(&mut self, now: Instant, arrival: &Arrival, owner: Owner) -> u64 {
         let trying = Response::to_request(&arrival.request, 100, "").to_bytes();
         let machine = InviteServer::new(self.config.timers, reliability(arrival.flow), trying);
-        let machine = Machine::InviteServer(machine);
-        let id = self.transactions.add_server(machine, &arrival.request, &arrival.via, arrival.reply_flow, owner);
-        self.run(now, id, None);
-        id
+        self.open_server(now, arrival, Machine::InviteServer(machine), arrival.reply_flow, owner)
+    }
+
+    /// Opens a server transaction for an INVITE that is refused at once: it needs no 100 (section 17.2.1).
+    pub(super) fn open_invite_quietly(&mut self, now: Instant, arrival: &Arrival, owner: Owner) -> u64 {
+        let mut machine = InviteServer::new(self.config.timers, reliability(arrival.flow), Bytes::new());
+        machine.poll_output();
+        self.open_server(now, arrival, Machine::InviteServer(machine), arrival.reply_flow, owner)
     }
 
     /// Opens a server transaction for any other request.
     pub(super) fn open_non_invite(&mut self, now: Instant, arrival: &Arrival, flow: Flow, owner: Owner) -> u64 {
         let machine = NonInviteServer::new(now, self.config.timers, reliability(flow));
-        let machine = Machine::NonInviteServer(machine);
+        self.open_server(now, arrival, Machine::NonInviteServer(machine), flow, owner)
+    }
+
+    fn open_server(&mut self, now: Instant, arrival: &Arrival, machine: Machine, flow: Flow, owner: Owner) -> u64 {
         let id = self.transactions.add_server(machine, &arrival.request, &arrival.via, flow, owner);
         self.run(now, id, None);
         id

@@ -69,7 +69,7 @@ impl Endpoint {
             Owner::Leg(leg, Purpose::Request(method)) if status >= 200 => {
                 self.request_answered(now, leg, *method, status, Some(response));
             }
-            Owner::Leg(_, Purpose::Bye | Purpose::Request(_)) => {}
+            Owner::Leg(_, Purpose::Bye | Purpose::Request(_) | Purpose::Settled) => {}
         }
     }
 
@@ -82,6 +82,7 @@ impl Endpoint {
             Owner::Leg(leg, Purpose::Reinvite) => self.reinvite_failure(now, id, leg, status),
             Owner::Leg(leg, Purpose::Bye) => self.finish(now, leg, LegEvent::Gone),
             Owner::Leg(leg, Purpose::Request(method)) => self.request_answered(now, leg, *method, status, None),
+            Owner::Leg(_, Purpose::Settled) => {}
         }
     }
 

@@ -178,6 +178,8 @@ pub(super) enum Purpose {
     Bye,
     /// Any other request.
     Request(Box<Method>),
+    /// A request of the peer's that the endpoint answered by itself.
+    Settled,
 }
 
 /// The ACK of a 2xx, kept to be sent again with each copy of the 2xx (RFC 3261 section 13.2.2.4).

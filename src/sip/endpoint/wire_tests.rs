@@ -231,6 +231,32 @@ fn requests_out_of_order_are_500() {
     assert_eq!(solo.events.len(), 1);
 }
 
+/// Whatever refuses a request in a dialog is said again to a copy of it: the first answer may have been lost.
+#[test]
+fn a_refusal_that_was_lost_is_said_again() {
+    let mut solo = Solo::new();
+    let (leg, to) = talking(&mut solo);
+    solo.endpoint.offer(solo.now, leg, Bytes::from_static(b"v=0 ours")).expect("they talk");
+    solo.drain();
+    let invite = request("INVITE", "z9hG4bK2", &[&to, "CSeq: 2 INVITE", "Content-Type: application/sdp"]) + "v=0 x";
+    assert_eq!(solo.statuses(invite.clone()), [491], "it crossed ours, and needs no 100");
+    assert_eq!(solo.statuses(invite.clone()), [491]);
+    let by_timer = solo.pass(1);
+    assert!(by_timer.iter().any(|(_, text)| text.starts_with("SIP/2.0 491 ")), "timer G repeats it, too");
+    assert_eq!(solo.statuses(request("ACK", "z9hG4bK2", &[&to, "CSeq: 2 ACK"])), SILENCE);
+    assert_eq!(solo.statuses(invite), SILENCE, "it was acknowledged");
+    let image = request("INVITE", "z9hG4bK3", &[&to, "CSeq: 3 INVITE", "Content-Type: image/png"]) + "x";
+    assert_eq!(solo.statuses(image.clone()), [415]);
+    assert_eq!(solo.statuses(image), [415]);
+    solo.endpoint.hang_up(solo.now, leg, &[]).expect("they talk");
+    solo.drain();
+    let info = request("INFO", "z9hG4bK4", &[&to, "CSeq: 4 INFO"]);
+    assert_eq!(solo.statuses(info.clone()), [481]);
+    assert_eq!(solo.statuses(info), [481]);
+    solo.pass(80);
+    assert_eq!((solo.endpoint.transaction_count(), solo.endpoint.leg_count()), (0, 0));
+}
+
 #[test]
 fn updates_are_offers_or_refreshments() {
     let mut solo = Solo::new();
