@@ -17,12 +17,13 @@ use crate::{
         message::{self as call, HotlineRefusal, HotlineTarget, Said, SipCommand},
     },
     clock::Now,
+    config,
     ids::{AgentNo, CallId, Extension, HotlineNo, IdGen, LegId, QueueName},
     media::engine as media,
     sip::{
         auth::{Authenticator, Ha1Set},
         dialog::DialogSnapshot,
-        endpoint::{self, Endpoint, Flow},
+        endpoint::{self, Access, Endpoint, Flow, Rule},
         registrar::Registrar,
     },
 };
@@ -55,6 +56,22 @@ pub struct Config {
 }
 
 impl Config {
+    /// Who may speak at which of our addresses, as the profiles say.
+    pub fn access(&self) -> Access {
+        let whole = |ip: &IpAddr| (*ip, if ip.is_ipv4() { 32 } else { 128 });
+        let rules = self.profiles.iter().flat_map(|profile| {
+            let config::Profile { listen, allow, limits, .. } = &profile.settings;
+            let own = self.own_addresses.iter().filter(|_| allow.local).map(whole);
+            let networks: Vec<_> = allow.networks.iter().map(config::Network::parts).chain(own).collect();
+            listen.iter().map(move |listener| Rule {
+                local: listener.address,
+                networks: networks.clone(),
+                transactions_per_peer: limits.transactions_per_peer,
+            })
+        });
+        Access::of(rules.collect())
+    }
+
     fn find_hotline(&self, hotline: &HotlineNo, now: Now) -> Result<HotlineTarget, HotlineRefusal> {
         let entry = self.hotlines.get(hotline).ok_or(HotlineRefusal::Unknown)?;
         let target = entry.target.clone()?;
@@ -184,7 +201,8 @@ pub struct Parts<M> {
 impl<M: MediaPort> Switch<M> {
     /// A switch without calls.
     pub fn new(parts: Parts<M>) -> Self {
-        let Parts { config, ids, endpoint, registrar, auth, acd, media, rng } = parts;
+        let Parts { config, ids, mut endpoint, registrar, auth, acd, media, rng } = parts;
+        endpoint.set_access(config.access());
         Switch {
             config,
             ids,
@@ -284,6 +302,7 @@ impl<M: MediaPort> Switch<M> {
 
     /// Settings changed: calls in progress keep what they began with.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
+        self.endpoint.set_access(config.access());
         self.config = config;
     }
 

@@ -29,11 +29,12 @@ enum Welcome {
 }
 
 impl Endpoint {
-    /// A request with a tag in To.
-    pub(super) fn receive_in_dialog(&mut self, now: Instant, arrival: Arrival) {
-        let Some(id) = self.find_leg(&arrival.request) else {
-            return self.refuse(&arrival, 481, "", |_| {});
-        };
+    /// A request of a leg's dialog.
+    pub(super) fn receive_in_dialog(&mut self, now: Instant, id: LegId, arrival: Arrival) {
+        if self.is_crowded(id, &arrival.request.method) {
+            self.counters.throttled += 1;
+            return self.refuse_for_now(&arrival);
+        }
         let number = arrival.request.headers.cseq().map(|cseq| cseq.number).unwrap_or(0);
         // Section 12.2.2: what is out of order is answered 500. Nothing was taken: a copy is judged anew.
         if !self.take_cseq(id, &arrival.request, number) {
@@ -51,8 +52,16 @@ impl Endpoint {
         }
     }
 
+    /// Whether a dialog has as many transactions as it may. The BYE that ends it is always taken.
+    fn is_crowded(&self, id: LegId, method: &Method) -> bool {
+        self.legs.get(&id).is_some_and(|leg| {
+            let last = *method == Method::Bye && !matches!(leg.state, State::Terminating);
+            !last && leg.served >= self.config.limits.transactions_per_dialog
+        })
+    }
+
     /// The leg that a request's To tag names, where Call-ID and From tag agree (section 12.2.2).
-    fn find_leg(&self, request: &Request) -> Option<LegId> {
+    pub(super) fn find_leg(&self, request: &Request) -> Option<LegId> {
         let id = *self.tags.get(&request.headers.to_tag()?)?;
         let leg = self.legs.get(&id)?;
         let call_id = request.headers.call_id().ok()?;

@@ -17,6 +17,8 @@ pub(super) struct Leg {
     pub(super) state: State,
     /// Requests inside the dialog that the user has not answered yet.
     pub(super) open: Vec<u64>,
+    /// Server transactions of the dialog, with those that linger.
+    pub(super) served: u16,
     /// For when the leg's timer is set.
     pub(super) armed: Option<Instant>,
 }
@@ -142,7 +144,7 @@ impl State {
 
 impl Leg {
     pub(super) fn new(dialog: Dialog, contact: Bytes, state: State) -> Self {
-        Leg { dialog, contact, state, open: Vec::new(), armed: None }
+        Leg { dialog, contact, state, open: Vec::new(), served: 0, armed: None }
     }
 
     /// When something is due.

@@ -15,6 +15,7 @@
 //! [`Endpoint::poll_output`]; then sleep until [`Endpoint::poll_timeout`]. Several endpoints share the traffic where
 //! each message goes to the one that [`shard_of`] its Call-ID names.
 
+mod access;
 mod arena;
 mod body;
 mod build;
@@ -37,6 +38,7 @@ mod tests;
 #[cfg(test)]
 mod wire_tests;
 
+pub use access::{Access, Rule};
 pub use config::{EndpointConfig, EndpointLimits, HostPort};
 pub use counters::{Counters, MethodCounts};
 pub use uac::{OutgoingInvite, OutgoingRequest};
@@ -55,7 +57,7 @@ use std::{
     net::SocketAddr,
     time::Instant,
 };
-use transactions::{Step, Transactions};
+use transactions::{Owner, Step, Transactions};
 use wheel::Wheel;
 
 /// How bytes travel.
@@ -257,6 +259,11 @@ impl Endpoint {
         self.fired = fired;
     }
 
+    /// From here on these are who may speak; what is under way goes on.
+    pub fn set_access(&mut self, access: Access) {
+        self.config.access = access;
+    }
+
     /// The totals so far.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -312,6 +319,13 @@ impl Endpoint {
         let owner = transaction.owner.clone();
         if transaction.machine.is_terminated() {
             self.transactions.remove(id);
+            if let Owner::Leg(leg, purpose) = &owner
+                && !client
+                && purpose.counts()
+                && let Some(leg) = self.legs.get_mut(leg)
+            {
+                leg.served = leg.served.saturating_sub(1);
+            }
         } else if let Some(at) = self.transactions.arm(id) {
             self.wheel.set(now, at, Timer::Transaction(id));
         }

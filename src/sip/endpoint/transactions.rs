@@ -19,6 +19,7 @@ use bytes::Bytes;
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    net::{IpAddr, SocketAddr},
     time::Instant,
 };
 
@@ -182,6 +183,16 @@ pub(super) enum Purpose {
     Settled,
 }
 
+impl Purpose {
+    /// Whether a server transaction of this purpose is one of those that the dialog's bound counts.
+    pub(super) fn counts(&self) -> bool {
+        match self {
+            Purpose::Invite | Purpose::Bye => false,
+            Purpose::Reinvite | Purpose::Request(_) | Purpose::Settled => true,
+        }
+    }
+}
+
 /// The ACK of a 2xx, kept to be sent again with each copy of the 2xx (RFC 3261 section 13.2.2.4).
 pub(super) struct SentAck {
     pub(super) to_tag: Bytes,
@@ -218,6 +229,8 @@ pub(super) struct Transactions {
     clients: HashMap<(Branch, bool), u64>,
     /// Requests outside dialogs by what their copies over other paths have in common (section 8.2.2.2).
     merged: HashMap<u64, u64>,
+    /// How many server transactions each peer has at each of our addresses.
+    peers: HashMap<(SocketAddr, IpAddr), usize>,
     flows: FlowIndex,
     scratch: Vec<u8>,
     secrets: [u64; 2],
@@ -231,6 +244,7 @@ impl Transactions {
             servers: HashMap::new(),
             clients: HashMap::new(),
             merged: HashMap::new(),
+            peers: HashMap::new(),
             flows: FlowIndex::default(),
             scratch: Vec::with_capacity(256),
             secrets,
@@ -245,7 +259,10 @@ impl Transactions {
     #[cfg(test)]
     pub(super) fn is_clean(&self) -> bool {
         let used = self.servers.len() + self.clients.len();
-        used == self.all.len() && self.merged.len() <= self.servers.len()
+        used == self.all.len()
+            && self.merged.len() <= self.servers.len()
+            && self.peers.values().sum::<usize>() == self.servers.len()
+            && self.peers.values().all(|count| *count > 0)
     }
 
     /// What is there, for a test that expects nothing.
@@ -313,10 +330,16 @@ impl Transactions {
             armed: None,
         });
         self.servers.insert(key, id);
+        *self.peers.entry(peer(flow)).or_default() += 1;
         if outside {
             self.merged.insert(merge, id);
         }
         id
+    }
+
+    /// How many server transactions the peer of a flow has.
+    pub(super) fn of_peer(&self, flow: Flow) -> usize {
+        self.peers.get(&peer(flow)).copied().unwrap_or(0)
     }
 
     pub(super) fn find_client(&self, branch: Branch, cancel: bool) -> Option<u64> {
@@ -366,14 +389,23 @@ impl Transactions {
     /// Takes a finished transaction out.
     pub(super) fn remove(&mut self, id: u64) {
         self.forget_merge(id);
-        match self.all.remove(id).map(|transaction| transaction.key) {
-            Some(Key::Server { key, .. }) if self.servers.get(&key) == Some(&id) => {
-                self.servers.remove(&key);
+        let Some(transaction) = self.all.remove(id) else { return };
+        match transaction.key {
+            Key::Server { key, .. } => {
+                if self.servers.get(&key) == Some(&id) {
+                    self.servers.remove(&key);
+                }
+                let peer = peer(transaction.flow);
+                if let Some(count) = self.peers.get_mut(&peer) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.peers.remove(&peer);
+                    }
+                }
             }
-            Some(Key::Client { branch, cancel }) => {
+            Key::Client { branch, cancel } => {
                 self.clients.remove(&(branch, cancel));
             }
-            Some(Key::Server { .. }) | None => {}
         }
     }
 
@@ -402,6 +434,11 @@ impl Transactions {
         }
         due
     }
+}
+
+/// Whom a flow's transactions are counted for.
+fn peer(flow: Flow) -> (SocketAddr, IpAddr) {
+    (flow.local, flow.remote.ip())
 }
 
 fn merge_key(secret: u64, request: &Request) -> u64 {

@@ -395,6 +395,94 @@ fn a_peer_cannot_pile_up_requests() {
     );
 }
 
+/// Only 192.0.2.1 may speak, and have three transactions.
+fn guarded() -> Solo {
+    let mut solo = Solo::new();
+    let networks = vec![([192, 0, 2, 1].into(), 32)];
+    solo.endpoint.set_access(Access::of(vec![Rule { local: solo.flow.local, networks, transactions_per_peer: 3 }]));
+    solo
+}
+
+#[test]
+fn a_stranger_is_neither_answered_nor_remembered() {
+    let mut solo = guarded();
+    let friend = solo.flow;
+    solo.flow.remote = ([203, 0, 113, 66], 5060).into();
+    let to = "To: <sip:12345@192.0.2.9>;tag=guessed";
+    for method in ["INVITE", "OPTIONS", "REGISTER", "CANCEL", "NEWMETHOD", "ACK"] {
+        assert_eq!(solo.statuses(request(method, "z9hG4bK1", &[])), SILENCE, "{method}");
+        assert_eq!(solo.statuses(request(method, "z9hG4bK2", &[to])), SILENCE, "{method}");
+    }
+    assert_eq!(solo.statuses(request("INVITE", "z9hG4bK3", &["CSeq: x INVITE"])), SILENCE, "malformed");
+    assert_eq!(solo.statuses(request("INVITE", "z9hG4bK4", &["Require: nothing"])), SILENCE);
+    assert!(solo.events.is_empty());
+    assert_eq!((solo.endpoint.transaction_count(), solo.endpoint.leg_count()), (0, 0));
+    let counters = solo.endpoint.counters();
+    assert_eq!((counters.strangers, counters.dropped, counters.sent), (12, 2, 0), "an ACK is never answered");
+    solo.flow = friend;
+    assert_eq!(solo.statuses(request("INVITE", "z9hG4bK5", &[])), [100]);
+}
+
+/// A department is no caller of ours, but when we call it, it answers, and it may hang up.
+#[test]
+fn whom_we_call_may_speak_in_our_dialog() {
+    let mut solo = guarded();
+    let networks = vec![([198, 51, 100, 0].into(), 24)];
+    solo.endpoint.set_access(Access::of(vec![Rule { local: solo.flow.local, networks, transactions_per_peer: 3 }]));
+    let invite = calling(&mut solo);
+    assert!(solo.give(answer(&invite, "200 OK", "one", ""))[0].1.starts_with("ACK "));
+    let our = format!("To: {}", value(&invite, "From"));
+    let call_id = format!("Call-ID: {}", value(&invite, "Call-ID"));
+    let from = "From: <sip:12330@192.0.2.1>;tag=one";
+    assert_eq!(solo.statuses(request("BYE", "z9hG4bK1", &[&our, from, &call_id, "CSeq: 9 BYE"])), [200]);
+    assert_eq!(solo.statuses(request("BYE", "z9hG4bK2", &[&our, from, &call_id, "CSeq: 10 BYE"])), SILENCE);
+}
+
+#[test]
+fn a_peer_has_so_many_transactions_and_is_told_when_to_come_again() {
+    let mut solo = guarded();
+    for n in 0..3 {
+        let call_id = format!("Call-ID: c{n}");
+        assert_eq!(solo.statuses(request("INVITE", &format!("z9hG4bKq{n}"), &[&call_id])), [100]);
+    }
+    let refused = solo.give(request("OPTIONS", "z9hG4bKlast", &["Call-ID: last"]));
+    assert!(refused[0].1.starts_with("SIP/2.0 503 "));
+    assert_eq!(value(&refused[0].1, "Retry-After"), "5");
+    assert_eq!((solo.endpoint.transaction_count(), solo.endpoint.counters().throttled), (3, 1));
+    for event in std::mem::take(&mut solo.events) {
+        let Event::Invite { leg, .. } = event else { panic!("{event:?}") };
+        solo.endpoint.reject(solo.now, leg, 404, "", &[]).expect("it rings");
+    }
+    solo.drain();
+    assert_eq!(solo.statuses(request("OPTIONS", "z9hG4bKlast", &["Call-ID: last"])), [503], "they linger");
+    solo.pass(40);
+    assert_eq!(solo.statuses(request("OPTIONS", "z9hG4bKlast", &["Call-ID: last"])), SILENCE);
+    assert!(solo.endpoint.transactions.is_clean());
+}
+
+#[test]
+fn a_dialog_has_so_many_transactions_but_always_its_bye() {
+    let mut solo = Solo::new();
+    let (_, to) = talking(&mut solo);
+    let mut statuses = Vec::new();
+    let most = u32::from(EndpointLimits::default().transactions_per_dialog);
+    for n in 2..2 + most + 3 {
+        let refresh = [&*to, &format!("CSeq: {n} UPDATE")];
+        statuses.extend(solo.statuses(request("UPDATE", &format!("z9hG4bKu{n}"), &refresh)));
+    }
+    let taken = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!((taken as u32, statuses.len() as u32), (most, most + 3));
+    assert!(statuses[taken..].iter().all(|status| *status == 503));
+    let refused = format!("CSeq: {} UPDATE", 2 + most);
+    assert_eq!(solo.statuses(request("UPDATE", "z9hG4bKagain", &[&to, &refused])), [503], "its CSeq was not taken");
+    solo.pass(33);
+    assert_eq!(solo.statuses(request("UPDATE", "z9hG4bKagain", &[&to, &refused])), [200]);
+    assert_eq!(solo.statuses(request("BYE", "z9hG4bKbye", &[&to, "CSeq: 900 BYE"])), [200]);
+    solo.pass(40);
+    assert_eq!((solo.endpoint.transaction_count(), solo.endpoint.leg_count()), (0, 0));
+    assert!(solo.endpoint.transactions.is_clean());
+}
+
 #[test]
 fn nothing_lingers_for_ever() {
     let mut solo = Solo::new();
