@@ -133,6 +133,16 @@ impl Transport {
         }
     }
 
+    /// The port where none is written (RFC 3261 section 19.1.2, RFC 7118 section 5.3 for WebSocket's own).
+    pub(crate) fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
+        }
+    }
+
     /// The `transport` parameter of a Contact of ours; None where UDP goes without saying.
     pub(super) fn uri_param(self) -> Option<&'static str> {
         match self {

@@ -35,6 +35,7 @@ impl Endpoint {
             self.counters.throttled += 1;
             return self.refuse_for_now(&arrival);
         }
+        self.reconnected(id, arrival.flow);
         let number = arrival.request.headers.cseq().map(|cseq| cseq.number).unwrap_or(0);
         // Section 12.2.2: what is out of order is answered 500. Nothing was taken: a copy is judged anew.
         if !self.take_cseq(id, &arrival.request, number) {
@@ -236,6 +237,7 @@ impl Endpoint {
             self.counters.dropped += 1;
             return;
         };
+        self.reconnected(id, arrival.flow);
         let number = arrival.request.headers.cseq().map(|cseq| cseq.number).unwrap_or(0);
         let sdp = body::session_description(&arrival.request.headers, &arrival.request.body).ok().flatten();
         let Some(leg) = self.legs.get_mut(&id) else { return };
@@ -290,7 +292,7 @@ impl Endpoint {
     }
 
     /// Answers the INVITE of an incoming leg with 487.
-    fn terminate_invite(&mut self, now: Instant, id: LegId, invite: u64) {
+    pub(super) fn terminate_invite(&mut self, now: Instant, id: LegId, invite: u64) {
         let Some(leg) = self.legs.get(&id) else { return };
         let State::Incoming(incoming) = &leg.state else { return };
         let response = self.response(&incoming.request, 487, "", &text(leg.dialog.local_tag()));

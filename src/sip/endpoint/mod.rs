@@ -20,6 +20,7 @@ mod arena;
 mod body;
 mod build;
 mod config;
+mod connections;
 mod counters;
 mod in_dialog;
 mod leg;
@@ -31,6 +32,8 @@ mod uac;
 mod uas;
 mod wheel;
 
+#[cfg(test)]
+mod connection_tests;
 #[cfg(test)]
 mod pair;
 #[cfg(test)]
@@ -49,6 +52,7 @@ use crate::{
     sip::message::{Method, Request, Response},
 };
 use bytes::Bytes;
+use connections::Connections;
 use leg::Leg;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -141,13 +145,15 @@ pub enum LegEvent {
     OfferFailed { status: u16 },
     /// Any other request inside the dialog (INFO, REFER, NOTIFY, MESSAGE…): answer with `Endpoint::respond`.
     Request { transaction: TransactionId, request: Box<Request> },
-    /// The final answer to our INFO, OPTIONS, NOTIFY… inside the dialog.
+    /// The final answer to our INFO, OPTIONS, NOTIFY… inside the dialog. An OPTIONS is also sent where the connection
+    /// of the dialog has closed, to see whether the peer is still there.
     Response { method: Method, status: u16, response: Option<Box<Response>> },
     /// The peer's BYE; 200 was sent. Over.
     Ended { request: Box<Request> },
     /// Our BYE was answered or gave up. Over. (Also the end of a leg that we cancelled or rejected.)
     Gone,
-    /// A request inside the dialog was answered 481 or 408, or timed out: the peer is gone. BYE was sent. Over.
+    /// The peer is gone: a request inside the dialog was answered 481 or 408, or timed out (408), or there is no way
+    /// to the peer any more (503), by its connection or by a new one. BYE was sent where there is a dialog. Over.
     Lost { status: u16 },
 }
 
@@ -200,6 +206,7 @@ pub struct Endpoint {
     legs: HashMap<LegId, Leg>,
     /// Legs by our tag.
     tags: HashMap<Bytes, LegId>,
+    connections: Connections,
     wheel: Wheel<Timer>,
     fired: Vec<Timer>,
     outputs: VecDeque<Output>,
@@ -220,6 +227,7 @@ impl Endpoint {
             transactions: Transactions::new(secrets),
             legs: HashMap::new(),
             tags: HashMap::new(),
+            connections: Connections::default(),
             wheel: Wheel::new(),
             fired: Vec::new(),
             outputs: VecDeque::new(),
@@ -291,16 +299,6 @@ impl Endpoint {
         self.counters.retransmitted += self.counters.sent - before;
     }
 
-    /// RFC 3261 section 17.1.4: what waits for an answer over a dead flow has failed.
-    fn flow_failed(&mut self, now: Instant, flow: Flow) {
-        for id in self.transactions.take_flow(flow) {
-            if let Some(transaction) = self.transactions.get_mut(id) {
-                transaction.machine.transport_failed(now);
-                self.run(now, id, None);
-            }
-        }
-    }
-
     /// Carries out what a machine wants after an input, sets its timer, and drops it where it has ended. `response`
     /// is what the input was made of.
     fn run(&mut self, now: Instant, id: u64, response: Option<Box<Response>>) {
@@ -316,7 +314,7 @@ impl Endpoint {
             }
         }
         let client = Self::is_client(&transaction.machine);
-        let owner = transaction.owner.clone();
+        let (owner, flow) = (transaction.owner.clone(), transaction.flow);
         if transaction.machine.is_terminated() {
             self.transactions.remove(id);
             if let Owner::Leg(leg, purpose) = &owner
@@ -332,8 +330,8 @@ impl Endpoint {
         match (told, response) {
             (Some(Step::Deliver), Some(response)) => self.deliver(now, id, owner, response),
             (Some(Step::TimedOut | Step::TransportFailed), _) if !client => {}
-            (Some(Step::TimedOut), _) => self.no_answer(now, id, owner, 408),
-            (Some(Step::TransportFailed), _) => self.no_answer(now, id, owner, 503),
+            (Some(Step::TimedOut), _) => self.no_answer(now, id, owner, flow, 408),
+            (Some(Step::TransportFailed), _) => self.no_answer(now, id, owner, flow, 503),
             (Some(Step::Deliver | Step::DeliverAck | Step::Transmit(_)) | None, _) => {}
         }
     }

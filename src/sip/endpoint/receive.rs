@@ -81,6 +81,7 @@ impl Endpoint {
             self.counters.repeated += 1;
             let before = self.counters.sent;
             if let Some(transaction) = self.transactions.get_mut(id) {
+                transaction.found_again(arrival.reply_flow);
                 transaction.machine.repeated(now);
             }
             self.run(now, id, None);
@@ -212,6 +213,7 @@ impl Endpoint {
         let Arrival { request, flow, .. } = arrival;
         let contact = self.contact(flow, &request.uri);
         self.tags.insert(dialog.local_tag().clone(), leg);
+        self.connections.add(flow, leg);
         let state = State::Incoming(Incoming { transaction: id, request: request.clone(), progress: None });
         self.legs.insert(leg, Leg::new(dialog, contact, state));
         self.event(Event::Invite { leg, flow, request });

@@ -214,9 +214,27 @@ pub(super) struct Transaction {
     armed: Option<Instant>,
 }
 
+impl Transaction {
+    /// A request came again, by a connection that takes the place of one that is gone.
+    pub(super) fn found_again(&mut self, flow: Flow) {
+        let same = self.flow.transport == flow.transport && self.flow.remote.ip() == flow.remote.ip();
+        if same && self.flow.connection == 0 && flow.connection != 0 {
+            self.flow = flow;
+        }
+    }
+}
+
 enum Key {
-    Server { key: ServerKey, merge: u64 },
-    Client { branch: Branch, cancel: bool },
+    /// `sent_by` is the port where an answer goes whose connection is gone.
+    Server {
+        key: ServerKey,
+        merge: u64,
+        sent_by: u16,
+    },
+    Client {
+        branch: Branch,
+        cancel: bool,
+    },
 }
 
 /// A server transaction's key, hashed twice: at 128 bits two that differ never meet, and none needs the heap.
@@ -318,6 +336,7 @@ impl Transactions {
         owner: Owner,
     ) -> u64 {
         let key = self.server_key(request, via, &request.method);
+        let sent_by = via.port.unwrap_or(flow.transport.default_port());
         let outside = request.headers.to_tag().is_none() && request.method != Method::Cancel;
         let merge = if outside { merge_key(self.secrets[0], request) } else { 0 };
         let id = self.all.insert(Transaction {
@@ -326,7 +345,7 @@ impl Transactions {
             owner,
             request: None,
             acks: Vec::new(),
-            key: Key::Server { key, merge },
+            key: Key::Server { key, merge, sent_by },
             armed: None,
         });
         self.servers.insert(key, id);
@@ -367,6 +386,16 @@ impl Transactions {
         self.clients.insert((branch, cancel), id);
         self.flows.add(flow, id, |id| self.all.get(id).is_some());
         id
+    }
+
+    /// Section 18.2.2: the connection of a server transaction is gone. Its answers open one to the address that the
+    /// request came from, at the port of sent-by; gives that flow.
+    pub(super) fn reopen(&mut self, id: u64) -> Option<Flow> {
+        let transaction = self.all.get_mut(id)?;
+        let Key::Server { sent_by, .. } = transaction.key else { return None };
+        let remote = SocketAddr::new(transaction.flow.remote.ip(), sent_by);
+        transaction.flow = Flow { remote, connection: 0, ..transaction.flow };
+        Some(transaction.flow)
     }
 
     /// The branch of a client transaction.

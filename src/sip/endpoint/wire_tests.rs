@@ -10,17 +10,17 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 /// No answer at all.
-const SILENCE: [u16; 0] = [];
+pub(super) const SILENCE: [u16; 0] = [];
 
-struct Solo {
-    endpoint: Endpoint,
-    now: Now,
-    flow: Flow,
-    events: Vec<Event>,
+pub(super) struct Solo {
+    pub(super) endpoint: Endpoint,
+    pub(super) now: Now,
+    pub(super) flow: Flow,
+    pub(super) events: Vec<Event>,
 }
 
 impl Solo {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let flow = Flow {
             transport: Transport::Udp,
             local: ([192, 0, 2, 9], 5060).into(),
@@ -33,18 +33,23 @@ impl Solo {
     }
 
     /// Gives it a message; what it sends, with the port that it goes to.
-    fn give(&mut self, text: impl Into<Bytes>) -> Vec<(u16, String)> {
+    pub(super) fn give(&mut self, text: impl Into<Bytes>) -> Vec<(u16, String)> {
         self.endpoint.handle_input(self.now, Input::Packet { flow: self.flow, bytes: text.into() });
         self.drain()
     }
 
-    fn drain(&mut self) -> Vec<(u16, String)> {
+    pub(super) fn drain(&mut self) -> Vec<(u16, String)> {
+        self.wires().into_iter().map(|(flow, text)| (flow.remote.port(), text)).collect()
+    }
+
+    /// What it sends, with the flow that it goes by.
+    pub(super) fn wires(&mut self) -> Vec<(Flow, String)> {
         let mut sent = Vec::new();
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { flow, bytes } => {
                     assert_eq!(flow.remote.ip(), self.flow.remote.ip());
-                    sent.push((flow.remote.port(), String::from_utf8_lossy(&bytes).into_owned()));
+                    sent.push((flow, String::from_utf8_lossy(&bytes).into_owned()));
                 }
                 Output::Event(event) => self.events.push(event),
             }
@@ -53,14 +58,14 @@ impl Solo {
     }
 
     /// The status lines of what it sends.
-    fn statuses(&mut self, text: impl Into<Bytes>) -> Vec<u16> {
+    pub(super) fn statuses(&mut self, text: impl Into<Bytes>) -> Vec<u16> {
         self.give(text)
             .iter()
             .map(|(_, text)| text.get(8..11).and_then(|code| code.parse().ok()).unwrap_or(0))
             .collect()
     }
 
-    fn pass(&mut self, seconds: u64) -> Vec<(u16, String)> {
+    pub(super) fn pass(&mut self, seconds: u64) -> Vec<(u16, String)> {
         let until = self.now.plus(Duration::from_secs(seconds));
         let mut sent = Vec::new();
         while let Some(at) = self.endpoint.poll_timeout().filter(|at| *at <= until.mono) {
@@ -74,7 +79,7 @@ impl Solo {
 }
 
 /// A request; `fields` replace or add to the usual ones.
-fn request(method: &str, branch: &str, fields: &[&str]) -> String {
+pub(super) fn request(method: &str, branch: &str, fields: &[&str]) -> String {
     let usual = [
         format!("Via: SIP/2.0/UDP 192.0.2.1:5080;branch={branch};rport"),
         "Max-Forwards: 70".into(),
@@ -97,7 +102,7 @@ fn request(method: &str, branch: &str, fields: &[&str]) -> String {
     text + "\r\n"
 }
 
-fn value<'a>(message: &'a str, name: &str) -> &'a str {
+pub(super) fn value<'a>(message: &'a str, name: &str) -> &'a str {
     message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default()
 }
 
@@ -210,7 +215,7 @@ fn a_peer_of_rfc_2543_is_served() {
 }
 
 /// A call that was answered and acknowledged; gives its leg and our To.
-fn talking(solo: &mut Solo) -> (LegId, String) {
+pub(super) fn talking(solo: &mut Solo) -> (LegId, String) {
     solo.give(request("INVITE", "z9hG4bKi", &["Content-Type: application/sdp"]) + "v=0");
     let Some(Event::Invite { leg, .. }) = solo.events.pop() else { panic!("a call") };
     solo.endpoint.answer(solo.now, leg, Bytes::from_static(b"v=0")).expect("it rings");
@@ -296,7 +301,7 @@ fn a_cancelled_reinvite_leaves_the_session() {
 }
 
 /// Calls 192.0.2.1; gives the INVITE that was sent.
-fn calling(solo: &mut Solo) -> String {
+pub(super) fn calling(solo: &mut Solo) -> String {
     let address = |text: &'static str| {
         crate::sip::message::NameAddr::parse(&Bytes::from_static(text.as_bytes())).expect("a good address")
     };
@@ -314,7 +319,7 @@ fn calling(solo: &mut Solo) -> String {
     solo.drain().remove(0).1
 }
 
-fn answer(invite: &str, status: &str, tag: &str, more: &str) -> String {
+pub(super) fn answer(invite: &str, status: &str, tag: &str, more: &str) -> String {
     let fields: String = ["Via", "From", "Call-ID", "CSeq"].map(|n| format!("{n}: {}\r\n", value(invite, n))).concat();
     format!(
         "SIP/2.0 {status}\r\n{fields}To: <sip:12330@192.0.2.1>;tag={tag}\r\n\
