@@ -57,6 +57,8 @@ pub struct Binding {
     pub flow: Flow,
     /// Its preference in thousandths: higher ones are tried first (section 10.2.1.2).
     pub q: u16,
+    /// When it was made; to refresh it does not make it newer.
+    pub registered_at: Instant,
     /// When it ends.
     pub expires_at: Instant,
     /// The product that registered, from User-Agent.
@@ -154,11 +156,12 @@ impl Registrar {
         }
     }
 
-    /// The bindings of an address-of-record, the most preferred first; empty where there is none.
+    /// The bindings of an address-of-record, the most preferred first and of equal ones the newest, which is where
+    /// its user is most likely to be; empty where there is none.
     pub fn lookup(&self, now: Now, aor: &str) -> Vec<Binding> {
         let all = self.bindings.get(aor).map(Vec::as_slice).unwrap_or_default();
         let mut live: Vec<Binding> = all.iter().filter(|binding| binding.expires_at > now.mono).cloned().collect();
-        live.sort_by_key(|binding| std::cmp::Reverse((binding.q, binding.expires_at)));
+        live.sort_by_key(|binding| std::cmp::Reverse((binding.q, binding.registered_at)));
         live
     }
 
@@ -214,12 +217,17 @@ impl Registrar {
                 let most = self.config.max_bindings;
                 self.update(now, &aor, |bindings| {
                     for change in changes.into_iter().take(most) {
-                        bindings.retain(|binding| !binding.uri.equivalent(&change.address.uri));
+                        let same = |binding: &Binding| binding.uri.equivalent(&change.address.uri);
+                        // A telephone that restarts has a new Call-ID (section 10.2): it is the one that signed in last.
+                        let refreshed = bindings.iter().find(|binding| same(binding) && binding.call_id == *call_id);
+                        let registered_at = refreshed.map_or(now, |binding| binding.registered_at);
+                        bindings.retain(|binding| !same(binding));
                         if change.seconds > 0 {
                             bindings.push(Binding {
                                 q: change.address.q(),
                                 uri: own(&change.address.uri),
                                 flow,
+                                registered_at,
                                 expires_at: now + Duration::from_secs(change.seconds.into()),
                                 user_agent: user_agent.clone(),
                                 call_id: Bytes::copy_from_slice(call_id),
@@ -490,6 +498,26 @@ mod tests {
         let left = registrar.lookup(now.plus(secs(30)), "8001");
         assert_eq!(left.len(), 10);
         assert!(left.iter().all(|binding| binding.uri.user().is_some_and(|user| user.starts_with('n'))));
+    }
+
+    #[test]
+    fn of_equal_ones_the_newest_comes_first_whoever_refreshes() {
+        let (mut registrar, now) = (new(), now());
+        let put = |registrar: &mut Registrar, after, call: &str, cseq, user: &str| {
+            let fields = format!("Contact: <sip:{user}@h>\r\nExpires: 600\r\n");
+            registrar.register(now.plus(secs(after)), flow(1), &request(call, cseq, &fields)).status
+        };
+        let order = |registrar: &Registrar| -> Vec<String> {
+            let found = registrar.lookup(now.plus(secs(100)), "8001");
+            found.iter().map(|binding| binding.uri.user().unwrap_or_default().into_owned()).collect()
+        };
+        assert_eq!(put(&mut registrar, 0, "one", 1, "desk"), 200);
+        assert_eq!(put(&mut registrar, 1, "two", 1, "soft"), 200);
+        assert_eq!(order(&registrar), ["soft", "desk"]);
+        assert_eq!(put(&mut registrar, 50, "one", 2, "desk"), 200);
+        assert_eq!(order(&registrar), ["soft", "desk"], "a refreshment is no news");
+        assert_eq!(put(&mut registrar, 60, "again", 1, "desk"), 200);
+        assert_eq!(order(&registrar), ["desk", "soft"], "it was started again");
     }
 
     #[test]

@@ -177,6 +177,8 @@ pub struct Switch<M> {
     acd: Acd,
     calls: HashMap<CallId, Call>,
     legs: HashMap<LegId, CallId>,
+    /// Legs whose telephone has more contacts than the one that is being rung.
+    rung: HashMap<LegId, outbound::Rung>,
     timers: BTreeSet<(Instant, CallId)>,
     /// For when each call is in `timers`, once at most.
     armed: HashMap<CallId, Instant>,
@@ -212,6 +214,7 @@ impl<M: MediaPort> Switch<M> {
             acd,
             calls: HashMap::new(),
             legs: HashMap::new(),
+            rung: HashMap::new(),
             timers: BTreeSet::new(),
             armed: HashMap::new(),
             media,
@@ -378,6 +381,11 @@ impl<M: MediaPort> Switch<M> {
     }
 
     fn leg_event(&mut self, now: Now, leg: LegId, event: endpoint::LegEvent) {
+        match &event {
+            endpoint::LegEvent::Progress { .. } => {}
+            endpoint::LegEvent::Failed { status, .. } if self.ring_next(now, leg, *status) => return,
+            _ => drop(self.rung.remove(&leg)),
+        }
         let Some(call) = self.legs.get(&leg).copied() else { return };
         let confirmed = matches!(event, endpoint::LegEvent::Confirmed { .. } | endpoint::LegEvent::Answered { .. });
         if confirmed
