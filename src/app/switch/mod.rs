@@ -24,7 +24,7 @@ use crate::{
         auth::{Authenticator, Ha1Set},
         dialog::DialogSnapshot,
         endpoint::{self, Access, Endpoint, Flow, Rule},
-        registrar::Registrar,
+        registrar::{BindingSnapshot, Registrar},
     },
 };
 use bytes::Bytes;
@@ -164,6 +164,11 @@ pub enum Output {
     Registered {
         extension: Extension,
         registered: bool,
+    },
+    /// Where a telephone can be reached changed: kept, so that it can be rung after a restart.
+    Bindings {
+        extension: Extension,
+        bindings: Vec<BindingSnapshot>,
     },
 }
 

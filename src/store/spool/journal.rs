@@ -1,6 +1,6 @@
 //! The journal's thread: takes all that waits, writes it in one transaction, then answers.
 
-use super::{JournalState, Recovered, RecoveredCall, SpooledWaiter};
+use super::{JournalState, Recovered, RecoveredCall, SpooledWaiter, bindings};
 use crate::{
     ids::{CallId, LegId},
     store::{
@@ -32,6 +32,7 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS dialog (leg INTEGER PRIMARY KEY, call INTEGER NOT NULL, body TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS dialog_call ON dialog (call)",
     "CREATE TABLE IF NOT EXISTS waiter (call INTEGER PRIMARY KEY, enqueued_at INTEGER NOT NULL, body TEXT NOT NULL)",
+    bindings::SCHEMA,
 ];
 
 type Reply = oneshot::Sender<Result<()>>;
@@ -45,6 +46,7 @@ pub(in crate::store) enum Op {
     Forget(CallId, Reply),
     Dialog(LegId, Option<(CallId, Value)>),
     Waiter(CallId, Option<SpooledWaiter>),
+    Bindings(String, Option<Value>),
     /// The store has these: as accepted, as finished; these it will never take.
     Fed {
         accepted: Vec<CallId>,
@@ -76,6 +78,7 @@ struct Batch {
     forgotten: Vec<CallId>,
     dialogs: HashMap<LegId, Option<(CallId, String)>>,
     waiters: HashMap<CallId, Option<SpooledWaiter>>,
+    bindings: HashMap<String, Option<Value>>,
     fed: Vec<CallId>,
     done: Vec<CallId>,
     stuck: Vec<CallId>,
@@ -106,6 +109,10 @@ impl Batch {
             Op::Waiter(call, waiter) => {
                 self.words += 1;
                 self.waiters.insert(call, waiter);
+            }
+            Op::Bindings(aor, bindings) => {
+                self.words += 1;
+                self.bindings.insert(aor, bindings);
             }
             Op::Fed { accepted, finished, stuck, weight, reply } => {
                 self.fed_weight += weight;
@@ -227,6 +234,7 @@ impl Journal {
         conn.execute("BEGIN IMMEDIATE").await?;
         let forgotten = write_calls(conn, batch).await?;
         write_snapshots(conn, batch).await?;
+        bindings::write(conn, &batch.bindings).await?;
         conn.execute("COMMIT").await?;
         Ok(forgotten)
     }

@@ -5,6 +5,7 @@
 //! answers when the call is on disk, and the 200 waits for that. Dialogs and waiters are snapshotted beside it. The
 //! feeder copies calls to the store and deletes them here when both their ticket and their record are there.
 
+mod bindings;
 mod feeder;
 mod journal;
 
