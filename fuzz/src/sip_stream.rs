@@ -51,7 +51,7 @@ fn cut(stream: &[u8], piece: usize, limits: Limits) -> Vec<Bytes> {
 
 /// An endpoint survives the messages, whatever its user does, and is empty a minute later.
 fn drive(frames: &[Bytes]) {
-    let limits = EndpointLimits { legs: 4, transactions: 16, retry_after: 5 };
+    let limits = EndpointLimits { legs: 4, transactions: 16, transactions_per_dialog: 8, retry_after: 5 };
     let mut endpoint = Endpoint::new(EndpointConfig { limits, ..EndpointConfig::default() }, IdGen::new(0, 0), [1; 32]);
     let mut registrar = Registrar::new(RegistrarConfig::default());
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -63,6 +63,16 @@ fn drive(frames: &[Bytes]) {
         endpoint.handle_input(now, Input::Packet { flow, bytes: bytes.clone() });
         answer(&mut endpoint, &mut registrar, now, number, &mut legs);
         now = now.plus(Duration::from_millis(50));
+        if number % 4 == 3 {
+            // The connection closes; where it is opened anew, that fails now and then.
+            let closed = Flow { transport: Transport::Tcp, ..flow };
+            endpoint.handle_input(now, Input::FlowFailed { flow: closed });
+            if number % 8 == 7 {
+                let unopened = Flow { connection: 0, remote: address(5060), ..closed };
+                endpoint.handle_input(now, Input::FlowFailed { flow: unopened });
+            }
+            answer(&mut endpoint, &mut registrar, now, number, &mut legs);
+        }
     }
     // Only its user ends a call that rings or is up.
     for leg in std::mem::take(&mut legs) {

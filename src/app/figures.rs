@@ -30,6 +30,8 @@ pub(super) fn sip(counters: Counters) {
     metrics::counter!("hotline_sip_malformed_total").absolute(counters.malformed);
     metrics::counter!("hotline_sip_dropped_total").absolute(counters.dropped);
     metrics::counter!("hotline_sip_overloaded_total").absolute(counters.overloaded);
+    metrics::counter!("hotline_sip_throttled_total").absolute(counters.throttled);
+    metrics::counter!("hotline_sip_strangers_total").absolute(counters.strangers);
 }
 
 /// RTP by media thread in sum, free ports, and the recordings' writers.

@@ -57,6 +57,10 @@ impl App {
                 self.live.set_registered(extension, registered);
                 metrics::counter!("hotline_registration_changes_total").increment(1);
             }
+            Output::Bindings { extension, bindings } => {
+                let kept = serde_json::to_value(&bindings).ok().filter(|_| !bindings.is_empty());
+                self.spool.bindings_put(extension.as_str(), kept);
+            }
             // The shell has carried these out itself.
             Output::Transmit { .. } | Output::AgentChanged { .. } | Output::QueueChanged { .. } => {}
         }

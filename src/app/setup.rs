@@ -31,7 +31,7 @@ use crate::{
     sip::{
         auth::{Algorithm, Authenticator, Ha1Set, ha1},
         endpoint::{Endpoint, EndpointConfig, HostPort},
-        registrar::{Registrar, RegistrarConfig},
+        registrar::{BindingSnapshot, Registrar, RegistrarConfig},
     },
     sms::{
         delivery::Policy,
@@ -121,7 +121,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let parts = Parts {
         acd: Acd::new(acd, ids.clone(), StdRng::from_seed(rng.random()), now)?,
         auth: Authenticator::new(&config.realm, &rng.random::<[u8; 32]>(), algorithms(&profiles), NONCE_LIFE),
-        registrar: Registrar::new(RegistrarConfig::default()),
+        registrar: restored_registrar(&spool).await,
         endpoint: Endpoint::new(endpoint_config(&settings, &profiles), ids.clone(), rng.random()),
         ids,
         media,
@@ -137,6 +137,23 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     spool.start_feeder(store, move |calls| stored.calls_stored(calls));
     start_sms(&app, &settings);
     Ok(app)
+}
+
+/// The registrar with what was registered before a restart. What cannot be read is no reason not to start: the
+/// telephones register again.
+async fn restored_registrar(spool: &Spool) -> Registrar {
+    let mut registrar = Registrar::new(RegistrarConfig::default());
+    let kept = spool.bindings().await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the registrations of an earlier run cannot be read");
+        Vec::new()
+    });
+    let now = clock::now();
+    for (aor, value) in kept {
+        if let Ok(bindings) = serde_json::from_value::<Vec<BindingSnapshot>>(value) {
+            registrar.restore(now, &aor, &bindings);
+        }
+    }
+    registrar
 }
 
 fn start_media(settings: &Settings, key: Key, switch: &SwitchHandle) -> anyhow::Result<MediaPool> {

@@ -145,6 +145,7 @@ pub async fn start(
             let (packets, received) = mpsc::channel(MAILBOX);
             match Sockets::open(&listen.udp, &listen.tcp, packets).await {
                 Ok(sockets) => {
+                    sockets.connections.set_access(parts.config.access());
                     let _ = ready.send(Ok(()));
                     Shell { app, switch: Switch::new(parts), sockets }.run(inbox, received).await;
                 }
@@ -268,7 +269,10 @@ impl Shell {
                     self.switch.end_old_dialog(now, snapshot);
                 }
             }
-            Ask::Reconfigure(config) => self.switch.reconfigure(config),
+            Ask::Reconfigure(config) => {
+                self.sockets.connections.set_access(config.access());
+                self.switch.reconfigure(config);
+            }
             Ask::EndAll => self.switch.end_all(now),
         }
         self.flush();

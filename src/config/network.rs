@@ -10,6 +10,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// Its address and the length of its prefix.
+    pub fn parts(&self) -> (IpAddr, u8) {
+        (self.address, self.prefix)
+    }
+
     /// Whether `ip` is inside; an IPv4 address mapped into IPv6 counts as itself.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {

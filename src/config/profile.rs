@@ -137,6 +137,8 @@ pub struct Limits {
     /// New calls a second.
     pub max_cps: u32,
     pub max_registrations: usize,
+    /// SIP transactions of one address, with those that linger for 32 s; at ten calls a second that is some 640.
+    pub transactions_per_peer: usize,
     /// The shortest and the longest registration that is granted.
     pub min_expires: Duration,
     pub max_expires: Duration,
@@ -198,7 +200,7 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
     }
     let numbers = table.tables("number").iter().filter_map(read_route).collect();
     let outbound = table.table("outbound").map(|table| read_outbound(&table)).unwrap_or_default();
-    let limits = read_limits(table.table("limits").as_ref());
+    let limits = read_limits(table.table("limits").as_ref(), kind);
     let default_auth = if kind == Some(ProfileKind::Trunk) { Auth::None } else { Auth::Digest };
     let auth = auth.unwrap_or(default_auth);
     let (file, place, kind, name) = (file.to_string(), table.place(), kind?, name?);
@@ -344,16 +346,19 @@ fn read_outbound(table: &Table<'_>) -> Outbound {
     }
 }
 
-fn read_limits(table: Option<&Table<'_>>) -> Limits {
+fn read_limits(table: Option<&Table<'_>>, kind: Option<ProfileKind>) -> Limits {
     let number = |key, default: i64| table.and_then(|t| t.integer(key, 1..=10_000_000)).unwrap_or(default);
     let time = |key, default| {
         let range = Duration::from_secs(1)..=Duration::from_secs(86_400);
         table.and_then(|t| t.duration(key, range)).unwrap_or(Duration::from_secs(default))
     };
+    // One carrier's address brings all its calls; behind one of telephones there is an office at most.
+    let per_peer = if kind == Some(ProfileKind::Trunk) { 800_000 } else { 10_000 };
     Limits {
         max_calls: number("max_calls", 10_000) as usize,
         max_cps: number("max_cps", 1_000) as u32,
         max_registrations: number("max_registrations", 10_000) as usize,
+        transactions_per_peer: number("transactions_per_peer", per_peer) as usize,
         min_expires: time("min_expires", 60),
         max_expires: time("max_expires", 3600),
     }

@@ -49,8 +49,10 @@ fn the_sandbox_is_sound() {
         assert_eq!((&route.target, route.ticket, route.cdr), (&Target::Flow("12345".into()), true, true));
     }
     assert_eq!(trunk.route("12346"), None);
+    assert_eq!(trunk.limits.transactions_per_peer, 800_000);
     let agents = configuration.profile(ProfileKind::Agents).unwrap();
     assert_eq!(agents.algorithms, [DigestAlgorithm::Sha256, DigestAlgorithm::Md5]);
+    assert_eq!(agents.limits.transactions_per_peer, 10_000);
     assert_eq!((agents.auth, agents.listen[0].address.port()), (Auth::Digest, 5070));
     assert!(agents.outbound.allows("8002", false) && agents.outbound.allows("12330", true));
     assert!(!agents.outbound.allows("13912345678", false) && !agents.outbound.allows("0085212345678", true));
@@ -73,6 +75,8 @@ fn the_load_profile_is_sound() {
     assert_eq!(route("130000"), Some((Target::Room, true, true)));
     assert_eq!(route("139999"), Some((Target::Room, true, true)));
     assert_eq!(route("141"), Some((Target::Queue("load".into()), true, true)));
+    // INVITE and BYE of 6,000 calls a second, all from one address, each remembered for 32 s.
+    assert!(trunk.limits.transactions_per_peer > 2 * 32 * 6_000);
     assert_eq!(route("12345"), None);
     let agents = configuration.profile(ProfileKind::Agents).unwrap();
     assert_eq!(agents.algorithms[0], DigestAlgorithm::Md5);

@@ -1,13 +1,17 @@
 //! SIP's sockets: UDP, and TCP with strict framing. Bytes in, bytes out; what they mean is `sip::endpoint`'s business.
 //!
-//! A TCP connection that has not brought a whole message within 30 s is closed, one without a byte for ten minutes
-//! too; there are at most [`MAX_CONNECTIONS`], and [`MAX_PER_PEER`] from one address. A peer that does not read what
-//! it is sent is closed when its queue is full. Left out: TLS and WebSocket.
+//! Who the access rules do not know is closed at once. A TCP connection that has not brought a whole message within
+//! 30 s of its opening is closed, one whose next message takes as long too, and one without a byte for ten minutes;
+//! there are at most [`MAX_CONNECTIONS`], [`MAX_PER_PEER`] from one address, and of those [`MAX_SILENT_PER_PEER`] that
+//! have said nothing: the oldest of the silent give way. A peer that does not read what it is sent is closed when its
+//! queue is full. Left out: TLS and WebSocket.
 
+mod table;
 mod tcp;
 mod udp;
 
-pub use tcp::{Connections, MAX_CONNECTIONS, MAX_PER_PEER};
+pub use table::{MAX_CONNECTIONS, MAX_PER_PEER, MAX_SILENT_PER_PEER};
+pub use tcp::Connections;
 pub use udp::Udp;
 
 use crate::sip::endpoint::{self, Flow, Transport};

@@ -3,7 +3,7 @@
 //! Not here: what is done in it. A session, its offers and its BYE are the matter of [`super::endpoint`].
 
 use super::{
-    endpoint::{Flow, Transport},
+    endpoint::Flow,
     message::{HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, Uri},
 };
 use bytes::Bytes;
@@ -111,6 +111,16 @@ impl Dialog {
         self.flow
     }
 
+    /// The connection that the dialog began on has closed: its requests open a new one.
+    pub fn disconnect(&mut self) {
+        self.flow.connection = 0;
+    }
+
+    /// The peer came by another connection, which the dialog's requests take from here on.
+    pub fn reconnect(&mut self, flow: Flow) {
+        self.flow = flow;
+    }
+
     /// Whether the Call-ID is ours, which decides who yields in a glare (section 14.1).
     pub fn is_caller(&self) -> bool {
         self.caller
@@ -122,8 +132,9 @@ impl Dialog {
         self.call_id == call_id && self.remote_tag == remote_tag
     }
 
-    /// Takes note of a request's CSeq; false where it is out of order, which is answered 500 (section 12.2.2). One
-    /// that was seen before came by another path: its transaction differs, its meaning does not.
+    /// Takes note of a request's CSeq; false where it is out of order, which is answered 500 (section 12.2.2). So is
+    /// one that was seen before: a copy is known by its transaction and does not come here, and two requests of one
+    /// number are none of an honest peer's.
     pub fn take_cseq(&mut self, number: u32) -> bool {
         let fresh = self.remote_cseq.is_none_or(|seen| number > seen);
         if fresh {
@@ -192,8 +203,9 @@ impl Dialog {
         request
     }
 
-    /// Where requests of this dialog go: to the first route, or the target, where that is an address that the peer
-    /// can mean; over the flow on which the dialog began where it is a name, a connection, or an address behind NAT.
+    /// Where requests of this dialog go: over the connection on which it began while that is open; else to the first
+    /// route, or the target, where that is an address that the peer can mean, by a new connection where it is none of
+    /// datagrams (section 12.2.1.1, RFC 5923 section 5); and back where it began where it is a name or behind NAT.
     pub fn next_hop(&self) -> Flow {
         let uri = self.routes.first().map_or(&self.target, |route| &route.uri);
         reach(self.flow, uri)
@@ -254,13 +266,15 @@ pub struct DialogSnapshot {
 
 /// Where `uri` is reached, for a peer known by `flow`.
 fn reach(flow: Flow, uri: &Uri) -> Flow {
-    let Some((ip, port)) = uri.as_sip().and_then(|uri| Some((uri.host.ip()?, uri.port.unwrap_or(5060)))) else {
+    if flow.connection != 0 {
         return flow;
-    };
+    }
+    let address = |uri: &SipUri| Some((uri.host.ip()?, uri.port.unwrap_or(flow.transport.default_port())));
+    let Some((ip, port)) = uri.as_sip().and_then(address) else { return flow };
     let known = flow.remote.ip();
     let unusable = ip.is_unspecified() || ip.is_multicast() || ip.is_ipv4() != known.is_ipv4();
     let behind_nat = ip.is_loopback() != known.is_loopback() || is_private(ip) && !is_private(known);
-    if flow.transport != Transport::Udp || unusable || behind_nat {
+    if unusable || behind_nat {
         return flow;
     }
     Flow { remote: SocketAddr::new(ip, port), ..flow }
@@ -307,18 +321,18 @@ fn own_uri(uri: &Uri) -> Uri {
     Uri::parse(bytes.clone()).unwrap_or(Uri::Other(bytes))
 }
 
-fn latin1(bytes: &[u8]) -> String {
+pub(super) fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-fn bytes_of(text: &str) -> Bytes {
+pub(super) fn bytes_of(text: &str) -> Bytes {
     text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::message::Message;
+    use crate::sip::{endpoint::Transport, message::Message};
 
     fn flow() -> Flow {
         Flow {

@@ -7,10 +7,11 @@
 //! Path (RFC 3327) and GRUU (RFC 5627).
 
 use super::{
-    endpoint::Flow,
+    dialog::{bytes_of, latin1},
+    endpoint::{Flow, Transport},
     message::{Contacts, HeaderName, NameAddr, Request, Response, Uri},
 };
-use crate::clock::Now;
+use crate::clock::{Now, UnixMillis};
 use bytes::Bytes;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -57,12 +58,27 @@ pub struct Binding {
     pub flow: Flow,
     /// Its preference in thousandths: higher ones are tried first (section 10.2.1.2).
     pub q: u16,
+    /// When it was made; to refresh it does not make it newer.
+    pub registered_at: Instant,
     /// When it ends.
     pub expires_at: Instant,
     /// The product that registered, from User-Agent.
     pub user_agent: Option<Bytes>,
     call_id: Bytes,
     cseq: u32,
+}
+
+/// A binding as it is stored. Header values are text in which each character stands for one byte.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BindingSnapshot {
+    pub uri: String,
+    pub flow: Flow,
+    pub q: u16,
+    pub registered_at: UnixMillis,
+    pub expires_at: UnixMillis,
+    pub user_agent: Option<String>,
+    pub call_id: String,
+    pub cseq: u32,
 }
 
 /// What changed.
@@ -154,12 +170,59 @@ impl Registrar {
         }
     }
 
-    /// The bindings of an address-of-record, the most preferred first; empty where there is none.
+    /// The bindings of an address-of-record, the most preferred first and of equal ones the newest, which is where
+    /// its user is most likely to be; empty where there is none.
     pub fn lookup(&self, now: Now, aor: &str) -> Vec<Binding> {
         let all = self.bindings.get(aor).map(Vec::as_slice).unwrap_or_default();
         let mut live: Vec<Binding> = all.iter().filter(|binding| binding.expires_at > now.mono).cloned().collect();
-        live.sort_by_key(|binding| std::cmp::Reverse((binding.q, binding.expires_at)));
+        live.sort_by_key(|binding| std::cmp::Reverse((binding.q, binding.registered_at)));
         live
+    }
+
+    /// The bindings of an address-of-record, to be stored: those by datagrams alone, since a connection does not
+    /// outlive the program, and its telephone registers again when it closes (RFC 5626 section 4.4).
+    pub fn snapshot(&self, now: Now, aor: &str) -> Vec<BindingSnapshot> {
+        let all = self.bindings.get(aor).map(Vec::as_slice).unwrap_or_default();
+        let kept = all.iter().filter(|binding| binding.flow.transport == Transport::Udp);
+        kept.map(|binding| BindingSnapshot {
+            uri: latin1(&binding.uri.to_bytes()),
+            flow: binding.flow,
+            q: binding.q,
+            registered_at: before(now, now.mono.saturating_duration_since(binding.registered_at)),
+            expires_at: after(now, binding.expires_at.saturating_duration_since(now.mono)),
+            user_agent: binding.user_agent.as_deref().map(latin1),
+            call_id: latin1(&binding.call_id),
+            cseq: binding.cseq,
+        })
+        .collect()
+    }
+
+    /// Takes stored bindings up again, as far as they have not expired.
+    pub fn restore(&mut self, now: Now, aor: &str, snapshots: &[BindingSnapshot]) {
+        let since = |at: UnixMillis, from: UnixMillis| Duration::from_millis(at.0.saturating_sub(from.0).max(0) as u64);
+        let longest = Duration::from_secs(self.config.max_expires.into());
+        let restored: Vec<Binding> = snapshots
+            .iter()
+            .take(self.config.max_bindings)
+            .filter_map(|snapshot| {
+                let age = since(now.wall, snapshot.registered_at);
+                Some(Binding {
+                    uri: Uri::parse(bytes_of(&snapshot.uri)).ok()?,
+                    flow: snapshot.flow,
+                    q: snapshot.q,
+                    // A clock that began after that makes them all as old as itself.
+                    registered_at: now.mono.checked_sub(age).unwrap_or(now.mono),
+                    // The wall clock may have been set back meanwhile.
+                    expires_at: now.mono + since(snapshot.expires_at, now.wall).min(longest),
+                    user_agent: snapshot.user_agent.as_deref().map(bytes_of),
+                    call_id: bytes_of(&snapshot.call_id),
+                    cseq: snapshot.cseq,
+                })
+            })
+            .collect();
+        if self.bindings.len() < self.config.max_addresses {
+            self.update(now.mono, &Aor::from(aor), |bindings| *bindings = restored);
+        }
     }
 
     /// How many addresses-of-record have a binding.
@@ -214,12 +277,17 @@ impl Registrar {
                 let most = self.config.max_bindings;
                 self.update(now, &aor, |bindings| {
                     for change in changes.into_iter().take(most) {
-                        bindings.retain(|binding| !binding.uri.equivalent(&change.address.uri));
+                        let same = |binding: &Binding| binding.uri.equivalent(&change.address.uri);
+                        // A telephone that restarts has a new Call-ID (section 10.2): it is the one that signed in last.
+                        let refreshed = bindings.iter().find(|binding| same(binding) && binding.call_id == *call_id);
+                        let registered_at = refreshed.map_or(now, |binding| binding.registered_at);
+                        bindings.retain(|binding| !same(binding));
                         if change.seconds > 0 {
                             bindings.push(Binding {
                                 q: change.address.q(),
                                 uri: own(&change.address.uri),
                                 flow,
+                                registered_at,
                                 expires_at: now + Duration::from_secs(change.seconds.into()),
                                 user_agent: user_agent.clone(),
                                 call_id: Bytes::copy_from_slice(call_id),
@@ -333,6 +401,14 @@ impl Binding {
     }
 }
 
+fn before(now: Now, time: Duration) -> UnixMillis {
+    UnixMillis(now.wall.0.saturating_sub(time.as_millis() as i64))
+}
+
+fn after(now: Now, time: Duration) -> UnixMillis {
+    UnixMillis(now.wall.0.saturating_add(time.as_millis() as i64))
+}
+
 /// The connections that bindings came by; a datagram came by none.
 fn connections(bindings: &[Binding]) -> impl Iterator<Item = u64> + '_ {
     bindings.iter().map(|binding| binding.flow.connection).filter(|connection| *connection != 0)
@@ -348,10 +424,7 @@ fn own(uri: &Uri) -> Uri {
 #[allow(clippy::disallowed_methods)] // A test may ask the clock for its first moment.
 mod tests {
     use super::*;
-    use crate::{
-        clock::UnixMillis,
-        sip::{endpoint::Transport, message::Message},
-    };
+    use crate::sip::message::Message;
 
     fn now() -> Now {
         Now { mono: Instant::now(), wall: UnixMillis(0) }
@@ -490,6 +563,57 @@ mod tests {
         let left = registrar.lookup(now.plus(secs(30)), "8001");
         assert_eq!(left.len(), 10);
         assert!(left.iter().all(|binding| binding.uri.user().is_some_and(|user| user.starts_with('n'))));
+    }
+
+    #[test]
+    fn of_equal_ones_the_newest_comes_first_whoever_refreshes() {
+        let (mut registrar, now) = (new(), now());
+        let put = |registrar: &mut Registrar, after, call: &str, cseq, user: &str| {
+            let fields = format!("Contact: <sip:{user}@h>\r\nExpires: 600\r\n");
+            registrar.register(now.plus(secs(after)), flow(1), &request(call, cseq, &fields)).status
+        };
+        let order = |registrar: &Registrar| -> Vec<String> {
+            let found = registrar.lookup(now.plus(secs(100)), "8001");
+            found.iter().map(|binding| binding.uri.user().unwrap_or_default().into_owned()).collect()
+        };
+        assert_eq!(put(&mut registrar, 0, "one", 1, "desk"), 200);
+        assert_eq!(put(&mut registrar, 1, "two", 1, "soft"), 200);
+        assert_eq!(order(&registrar), ["soft", "desk"]);
+        assert_eq!(put(&mut registrar, 50, "one", 2, "desk"), 200);
+        assert_eq!(order(&registrar), ["soft", "desk"], "a refreshment is no news");
+        assert_eq!(put(&mut registrar, 60, "again", 1, "desk"), 200);
+        assert_eq!(order(&registrar), ["desk", "soft"], "it was started again");
+    }
+
+    #[test]
+    fn datagram_bindings_are_there_after_a_restart() {
+        let (mut registrar, now) = (new(), now());
+        let datagram = Flow { transport: Transport::Udp, ..flow(0) };
+        let desk = request("one", 3, "Contact: <sip:desk@h>;q=0.7\r\nExpires: 600\r\nUser-Agent: desk\r\n");
+        assert_eq!(registrar.register(now, datagram, &desk).status, 200);
+        let soft = request("two", 1, "Contact: <sip:soft@h>\r\nExpires: 90\r\n");
+        assert_eq!(registrar.register(now.plus(secs(5)), datagram, &soft).status, 200);
+        let tcp = request("three", 1, "Contact: <sip:tcp@h>\r\n");
+        assert_eq!(registrar.register(now, flow(7), &tcp).status, 200);
+        let json = serde_json::to_string(&registrar.snapshot(now.plus(secs(10)), "8001")).expect("serializes");
+        let stored: Vec<BindingSnapshot> = serde_json::from_str(&json).expect("deserializes");
+        let before = registrar.lookup(now.plus(secs(10)), "8001");
+
+        let mut restarted = new();
+        let later = now.plus(secs(30));
+        restarted.restore(later, "8001", &stored);
+        assert_eq!(events(&mut restarted), [registered()]);
+        let found = restarted.lookup(later, "8001");
+        let users = |list: &[Binding]| -> Vec<String> { list.iter().map(|b| b.uri.to_string()).collect() };
+        assert_eq!(users(&before), ["sip:soft@h", "sip:tcp@h", "sip:desk@h"]);
+        assert_eq!(users(&found), ["sip:soft@h", "sip:desk@h"], "a connection does not outlive the program");
+        assert_eq!(found[1].expires_at, now.mono + secs(600));
+        assert_eq!(restarted.lookup(now.plus(secs(96)), "8001").len(), 1, "each ends at its time");
+        let overtaken = request("one", 2, "Contact: <sip:desk@h>;expires=0\r\n");
+        assert_eq!(restarted.register(later, datagram, &overtaken).status, 500, "its CSeq is known");
+        let mut late = new();
+        late.restore(now.plus(secs(700)), "8001", &stored);
+        assert!(late.is_empty() && events(&mut late).is_empty());
     }
 
     #[test]

@@ -475,6 +475,7 @@ impl World {
             | Output::AgentChanged { .. }
             | Output::QueueChanged { .. }
             | Output::AgentTransition(_)
+            | Output::Bindings { .. }
             | Output::Registered { .. } => {}
         }
     }

@@ -17,13 +17,14 @@ use crate::{
         message::{self as call, HotlineRefusal, HotlineTarget, Said, SipCommand},
     },
     clock::Now,
+    config,
     ids::{AgentNo, CallId, Extension, HotlineNo, IdGen, LegId, QueueName},
     media::engine as media,
     sip::{
         auth::{Authenticator, Ha1Set},
         dialog::DialogSnapshot,
-        endpoint::{self, Endpoint, Flow},
-        registrar::Registrar,
+        endpoint::{self, Access, Endpoint, Flow, Rule},
+        registrar::{BindingSnapshot, Registrar},
     },
 };
 use bytes::Bytes;
@@ -55,6 +56,22 @@ pub struct Config {
 }
 
 impl Config {
+    /// Who may speak at which of our addresses, as the profiles say.
+    pub fn access(&self) -> Access {
+        let whole = |ip: &IpAddr| (*ip, if ip.is_ipv4() { 32 } else { 128 });
+        let rules = self.profiles.iter().flat_map(|profile| {
+            let config::Profile { listen, allow, limits, .. } = &profile.settings;
+            let own = self.own_addresses.iter().filter(|_| allow.local).map(whole);
+            let networks: Vec<_> = allow.networks.iter().map(config::Network::parts).chain(own).collect();
+            listen.iter().map(move |listener| Rule {
+                local: listener.address,
+                networks: networks.clone(),
+                transactions_per_peer: limits.transactions_per_peer,
+            })
+        });
+        Access::of(rules.collect())
+    }
+
     fn find_hotline(&self, hotline: &HotlineNo, now: Now) -> Result<HotlineTarget, HotlineRefusal> {
         let entry = self.hotlines.get(hotline).ok_or(HotlineRefusal::Unknown)?;
         let target = entry.target.clone()?;
@@ -148,6 +165,11 @@ pub enum Output {
         extension: Extension,
         registered: bool,
     },
+    /// Where a telephone can be reached changed: kept, so that it can be rung after a restart.
+    Bindings {
+        extension: Extension,
+        bindings: Vec<BindingSnapshot>,
+    },
 }
 
 /// The switch of one shard.
@@ -160,6 +182,8 @@ pub struct Switch<M> {
     acd: Acd,
     calls: HashMap<CallId, Call>,
     legs: HashMap<LegId, CallId>,
+    /// Legs whose telephone has more contacts than the one that is being rung.
+    rung: HashMap<LegId, outbound::Rung>,
     timers: BTreeSet<(Instant, CallId)>,
     /// For when each call is in `timers`, once at most.
     armed: HashMap<CallId, Instant>,
@@ -184,7 +208,8 @@ pub struct Parts<M> {
 impl<M: MediaPort> Switch<M> {
     /// A switch without calls.
     pub fn new(parts: Parts<M>) -> Self {
-        let Parts { config, ids, endpoint, registrar, auth, acd, media, rng } = parts;
+        let Parts { config, ids, mut endpoint, registrar, auth, acd, media, rng } = parts;
+        endpoint.set_access(config.access());
         Switch {
             config,
             ids,
@@ -194,6 +219,7 @@ impl<M: MediaPort> Switch<M> {
             acd,
             calls: HashMap::new(),
             legs: HashMap::new(),
+            rung: HashMap::new(),
             timers: BTreeSet::new(),
             armed: HashMap::new(),
             media,
@@ -284,6 +310,7 @@ impl<M: MediaPort> Switch<M> {
 
     /// Settings changed: calls in progress keep what they began with.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
+        self.endpoint.set_access(config.access());
         self.config = config;
     }
 
@@ -359,6 +386,11 @@ impl<M: MediaPort> Switch<M> {
     }
 
     fn leg_event(&mut self, now: Now, leg: LegId, event: endpoint::LegEvent) {
+        match &event {
+            endpoint::LegEvent::Progress { .. } => {}
+            endpoint::LegEvent::Failed { status, .. } if self.ring_next(now, leg, *status) => return,
+            _ => drop(self.rung.remove(&leg)),
+        }
         let Some(call) = self.legs.get(&leg).copied() else { return };
         if matches!(event, endpoint::LegEvent::Answered { .. }) {
             self.keep_dialog(call, leg);

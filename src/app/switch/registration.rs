@@ -50,7 +50,12 @@ impl<M: MediaPort> Switch<M> {
         if Registrar::aor(request).as_deref() != Some(user.as_str()) {
             return Response::to_request(request, 403, "Forbidden");
         }
-        self.registrar.register(now, flow, request)
+        let response = self.registrar.register(now, flow, request);
+        if response.status == 200 {
+            let bindings = self.registrar.snapshot(now, &user);
+            self.output.push_back(Output::Bindings { extension: Extension::from(user.as_str()), bindings });
+        }
+        response
     }
 
     pub(super) fn registration_changed(&mut self, now: Now, event: registrar::Event) {
@@ -67,6 +72,9 @@ impl<M: MediaPort> Switch<M> {
                 let super::Seat { agent, skills, ready } = seat;
                 self.tell_acd(now, acd::Input::SignIn { agent, extension: extension.clone(), skills, ready });
             }
+        }
+        if !registered {
+            self.output.push_back(Output::Bindings { extension: extension.clone(), bindings: Vec::new() });
         }
         self.output.push_back(Output::Registered { extension, registered });
     }

@@ -1,56 +1,55 @@
 //! Connections: each has a reader that cuts messages out of the stream, and a bounded queue of what is to be written.
 
-use super::{Inbox, in_use};
+use super::{
+    Inbox, in_use,
+    table::{Opened, Sent, Table},
+};
 use crate::sip::{
-    endpoint::{self, Flow, Transport},
+    endpoint::{self, Access, Flow, Transport},
     message::{Frame, FrameError, Framer},
 };
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, RandomState},
     io,
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
-/// The most connections at once.
-pub const MAX_CONNECTIONS: usize = 8_192;
-/// The most from one address.
-pub const MAX_PER_PEER: usize = 4_096;
-/// Messages that wait for a slow reader before its connection is closed.
-const WRITE_QUEUE: usize = 512;
-/// A new connection brings its first message within this time.
-const FIRST_MESSAGE: Duration = Duration::from_secs(30);
-/// A connection without a byte for this long is closed; keep-alives (RFC 5626) count.
-const IDLE: Duration = Duration::from_secs(600);
 /// How long a connection that is read no more stays open for the answers to what it brought.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
 const CONNECT: Duration = Duration::from_secs(4);
 
-type Table = HashMap<u64, (SocketAddr, SocketAddr, mpsc::Sender<Bytes>)>;
+/// How long a peer may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// For the first message from the opening on, and for each other one from its first byte on; no byte in between
+    /// makes it longer.
+    message: Duration,
+    /// Between messages; keep-alives (RFC 5626) count, once there was a message.
+    idle: Duration,
+}
+
+const PATIENCE: Patience = Patience { message: Duration::from_secs(30), idle: Duration::from_secs(600) };
 
 struct Shared {
-    open: Mutex<Table>,
-    next: AtomicU64,
+    table: Mutex<Table>,
+    patience: Patience,
     inbox: Inbox,
 }
 
 impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
-        // A panic while the table was locked leaves it usable: every change is a single insert or remove.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic while the table was locked leaves it usable: its parts are held against each other nowhere.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,7 +66,11 @@ impl Connections {
     /// # Errors
     /// An address that cannot be bound, named in the error.
     pub async fn listen(addresses: &[SocketAddr], inbox: Inbox) -> io::Result<Self> {
-        let shared = Arc::new(Shared { open: Mutex::default(), next: AtomicU64::new(1), inbox });
+        Self::listen_with(addresses, inbox, PATIENCE)
+    }
+
+    fn listen_with(addresses: &[SocketAddr], inbox: Inbox, patience: Patience) -> io::Result<Self> {
+        let shared = Arc::new(Shared { table: Mutex::default(), patience, inbox });
         let mut local_addrs = Vec::new();
         for address in addresses {
             let listener = bind(*address).map_err(|error| in_use("TCP", *address, error))?;
@@ -76,6 +79,11 @@ impl Connections {
             tokio::spawn(accept(listener, local, shared.clone()));
         }
         Ok(Connections { shared, local_addrs })
+    }
+
+    /// From here on these are who may connect; the others are closed at once.
+    pub fn set_access(&self, access: Access) {
+        self.shared.table().access = access;
     }
 
     /// The addresses bound.
@@ -90,24 +98,11 @@ impl Connections {
 
     /// Queues a message on its connection, or opens one; false when that is impossible.
     pub fn send(&self, flow: &Flow, bytes: Bytes) -> bool {
-        let mut table = self.shared.table();
-        let existing = match flow.connection {
-            // A flow without a number means any connection to that peer.
-            0 => table.iter().find(|(_, (_, remote, _))| *remote == flow.remote).map(|(id, _)| *id),
-            id => Some(id),
-        };
-        if let Some(id) = existing {
-            let Some((_, _, queue)) = table.get(&id) else { return false };
-            if queue.try_send(bytes).is_ok() {
-                return true;
-            }
-            // Dropping the queue ends the writer, which closes the connection.
-            table.remove(&id);
-            return false;
+        let sent = self.shared.table().send(flow, bytes);
+        if sent == Sent::Open {
+            tokio::spawn(connect(self.shared.clone(), *flow));
         }
-        drop(table);
-        tokio::spawn(connect(self.shared.clone(), *flow, bytes));
-        true
+        sent != Sent::Dead
     }
 }
 
@@ -124,8 +119,14 @@ async fn accept(listener: TcpListener, local: SocketAddr, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                if may_open(&shared, remote.ip()) {
-                    adopt(&shared, stream, local, remote);
+                let mut table = shared.table();
+                if !table.access.allows(local, remote.ip()) {
+                    metrics::counter!("hotline_sip_connections_refused_total", "why" => "stranger").increment(1);
+                } else if let Some(opened) = table.accept(local, remote) {
+                    drop(table);
+                    start(&shared, stream, local, remote, opened, true);
+                } else {
+                    metrics::counter!("hotline_sip_connections_refused_total", "why" => "full").increment(1);
                 }
             }
             // Out of descriptors: wait for some to be given back.
@@ -137,38 +138,35 @@ async fn accept(listener: TcpListener, local: SocketAddr, shared: Arc<Shared>) {
     }
 }
 
-fn may_open(shared: &Shared, peer: IpAddr) -> bool {
-    let table = shared.table();
-    table.len() < MAX_CONNECTIONS && table.values().filter(|(_, remote, _)| remote.ip() == peer).count() < MAX_PER_PEER
-}
-
-fn adopt(shared: &Arc<Shared>, stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> mpsc::Sender<Bytes> {
-    let id = shared.next.fetch_add(1, Ordering::Relaxed);
-    let (queue, outbox) = mpsc::channel(WRITE_QUEUE);
-    shared.table().insert(id, (local, remote, queue.clone()));
-    let flow = Flow { transport: Transport::Tcp, local, remote, connection: id };
-    tokio::spawn(serve(shared.clone(), stream, flow, queue.clone(), outbox));
-    queue
-}
-
-async fn connect(shared: Arc<Shared>, flow: Flow, first: Bytes) {
-    match timeout(CONNECT, TcpStream::connect(flow.remote)).await {
-        Ok(Ok(stream)) => {
-            let queue = adopt(&shared, stream, flow.local, flow.remote);
-            let _ = queue.send(first).await;
-        }
-        _ => drop(shared.inbox.send(endpoint::Input::FlowFailed { flow }).await),
+async fn connect(shared: Arc<Shared>, flow: Flow) {
+    let stream = timeout(CONNECT, TcpStream::connect(flow.remote)).await;
+    let opened = if let Ok(Ok(stream)) = stream {
+        let opened = shared.table().opened(&flow);
+        opened.map(|opened| start(&shared, stream, flow.local, flow.remote, opened, false))
+    } else {
+        shared.table().not_opened(&flow);
+        None
+    };
+    if opened.is_none() {
+        let _ = shared.inbox.send(endpoint::Input::FlowFailed { flow }).await;
     }
 }
 
-async fn serve(
-    shared: Arc<Shared>,
+fn start(
+    shared: &Arc<Shared>,
     stream: TcpStream,
-    flow: Flow,
-    queue: mpsc::Sender<Bytes>,
-    mut outbox: mpsc::Receiver<Bytes>,
+    local: SocketAddr,
+    remote: SocketAddr,
+    opened: Opened,
+    incoming: bool,
 ) {
+    let flow = Flow { transport: Transport::Tcp, local, remote, connection: opened.id };
+    tokio::spawn(serve(shared.clone(), stream, flow, opened, incoming));
+}
+
+async fn serve(shared: Arc<Shared>, stream: TcpStream, flow: Flow, opened: Opened, incoming: bool) {
     let _ = stream.set_nodelay(true);
+    let Opened { queue, mut outbox, closed, .. } = opened;
     let (reader, mut writer) = stream.into_split();
     let write = async move {
         while let Some(bytes) = outbox.recv().await {
@@ -178,44 +176,58 @@ async fn serve(
         }
         let _ = writer.shutdown().await;
     };
-    // The reader's end closes the connection once what was queued has been written; the writer's end at once.
+    // The reader's end closes the connection once what was queued has been written; the writer's end, and being taken
+    // out of the table, at once.
     let read = async {
-        read(reader, &shared, flow, &queue).await;
+        read(reader, &shared, flow, &queue, incoming).await;
         tokio::time::sleep(LAST_ANSWERS).await;
-        shared.table().remove(&flow.connection);
+        let _open = shared.table().remove(flow.connection);
         drop(queue);
+        tokio::time::sleep(Duration::from_secs(1)).await;
     };
     tokio::select! {
         () = write => {}
-        () = async { read.await; tokio::time::sleep(Duration::from_secs(1)).await } => {}
+        () = read => {}
+        _ = closed => {}
     }
-    shared.table().remove(&flow.connection);
+    drop(shared.table().remove(flow.connection));
     let _ = shared.inbox.send(endpoint::Input::FlowFailed { flow }).await;
 }
 
-/// Reads until the stream ends, idles, or cannot be framed.
-async fn read(mut reader: tokio::net::tcp::OwnedReadHalf, shared: &Shared, flow: Flow, queue: &mpsc::Sender<Bytes>) {
+/// Reads until the stream ends, takes too long, or cannot be framed.
+async fn read(
+    mut reader: tokio::net::tcp::OwnedReadHalf,
+    shared: &Shared,
+    flow: Flow,
+    queue: &mpsc::Sender<Bytes>,
+    incoming: bool,
+) {
     let mut framer = Framer::default();
     let mut buffer = BytesMut::with_capacity(16 * 1024);
-    let mut patience = FIRST_MESSAGE;
+    let mut silent = incoming;
+    let mut unfinished = false;
+    let mut deadline = Instant::now() + if incoming { shared.patience.message } else { shared.patience.idle };
     loop {
         buffer.clear();
-        match timeout(patience, reader.read_buf(&mut buffer)).await {
+        match timeout_at(deadline, reader.read_buf(&mut buffer)).await {
             Ok(Ok(length)) if length > 0 => framer.extend(&buffer),
             _ => return,
         }
+        let mut messages = 0;
         loop {
             match framer.next_frame() {
                 Ok(None) => break,
                 Ok(Some(Frame::Pong)) => {}
                 Ok(Some(Frame::Ping)) => {
-                    patience = IDLE;
                     if queue.try_send(Bytes::from_static(b"\r\n")).is_err() {
                         return;
                     }
                 }
                 Ok(Some(Frame::Message(bytes))) => {
-                    patience = IDLE;
+                    messages += 1;
+                    if std::mem::take(&mut silent) {
+                        shared.table().spoke(flow.connection);
+                    }
                     if shared.inbox.send(endpoint::Input::Packet { flow, bytes }).await.is_err() {
                         return;
                     }
@@ -231,5 +243,117 @@ async fn read(mut reader: tokio::net::tcp::OwnedReadHalf, shared: &Shared, flow:
                 }
             }
         }
+        if silent {
+            continue;
+        }
+        let begun = framer.buffered() > 0;
+        if !begun {
+            deadline = Instant::now() + shared.patience.idle;
+        } else if !unfinished || messages > 0 {
+            deadline = Instant::now() + shared.patience.message;
+        }
+        unfinished = begun;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::endpoint::Rule;
+
+    const MESSAGE: &[u8] = b"OPTIONS sip:h SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+
+    async fn listening(message_ms: u64, idle_ms: u64) -> (Connections, mpsc::Receiver<endpoint::Input>) {
+        let (inbox, packets) = mpsc::channel(100);
+        let patience = Patience { message: Duration::from_millis(message_ms), idle: Duration::from_millis(idle_ms) };
+        let any = [SocketAddr::from(([127, 0, 0, 1], 0))];
+        (Connections::listen_with(&any, inbox, patience).expect("a free port"), packets)
+    }
+
+    async fn client(connections: &Connections) -> TcpStream {
+        TcpStream::connect(connections.local_addrs()[0]).await.expect("it listens")
+    }
+
+    /// Sends `bytes` again and again until the connection is closed; how long that took.
+    async fn feed(mut stream: TcpStream, bytes: &[u8]) -> Duration {
+        let began = Instant::now();
+        let mut answer = [0; 64];
+        for piece in bytes.chunks(1).cycle() {
+            if stream.write_all(piece).await.is_err() {
+                break;
+            }
+            match timeout(Duration::from_millis(10), stream.read(&mut answer)).await {
+                Ok(Ok(0) | Err(_)) => break,
+                Ok(Ok(_)) | Err(_) => {}
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it is never closed");
+        }
+        began.elapsed()
+    }
+
+    #[tokio::test]
+    async fn neither_crumbs_nor_pings_keep_a_silent_connection_open() {
+        let (connections, _packets) = listening(300, 60_000).await;
+        for bytes in [&b"\r\n\r\n"[..], b"OPTIONS"] {
+            let took = feed(client(&connections).await, bytes).await;
+            assert!(took >= Duration::from_millis(250), "{took:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_message_has_its_time_from_its_first_byte_on() {
+        let (connections, mut packets) = listening(300, 60_000).await;
+        let mut stream = client(&connections).await;
+        stream.write_all(MESSAGE).await.expect("it is open");
+        assert!(matches!(packets.recv().await, Some(endpoint::Input::Packet { .. })));
+        // Idle beyond a message's time, and still open; then crumbs of the next message.
+        assert!(timeout(Duration::from_millis(600), packets.recv()).await.is_err());
+        assert_eq!(connections.count(), 1);
+        feed(stream, b"OPTIONS").await;
+        assert!(matches!(packets.recv().await, Some(endpoint::Input::FlowFailed { .. })));
+        assert_eq!(connections.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn pings_keep_open_who_has_spoken() {
+        let (connections, mut packets) = listening(100, 400).await;
+        let mut stream = client(&connections).await;
+        stream.write_all(MESSAGE).await.expect("it is open");
+        packets.recv().await;
+        for _ in 0..8 {
+            stream.write_all(b"\r\n\r\n").await.expect("it is open");
+            let mut pong = [0; 2];
+            stream.read_exact(&mut pong).await.expect("a pong");
+            assert_eq!(&pong, b"\r\n");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(connections.count(), 1);
+        assert!(matches!(packets.recv().await, Some(endpoint::Input::FlowFailed { .. })), "then idle");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_closed_at_once() {
+        let (connections, mut packets) = listening(60_000, 60_000).await;
+        let local = connections.local_addrs()[0];
+        let rule = |network: [u8; 4]| Rule { local, networks: vec![(network.into(), 32)], transactions_per_peer: 9 };
+        connections.set_access(Access::of(vec![rule([192, 0, 2, 1])]));
+        let mut stream = client(&connections).await;
+        assert!(!matches!(stream.read(&mut [0; 8]).await, Ok(1..)), "closed");
+        assert_eq!(connections.count(), 0);
+        connections.set_access(Access::of(vec![rule([127, 0, 0, 1])]));
+        client(&connections).await.write_all(MESSAGE).await.expect("it is open");
+        assert!(matches!(packets.recv().await, Some(endpoint::Input::Packet { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_cannot_be_opened_fails_its_flow_once() {
+        let (connections, mut packets) = listening(60_000, 60_000).await;
+        let unused = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let flow =
+            Flow { transport: Transport::Tcp, local: connections.local_addrs()[0], remote: unused, connection: 0 };
+        assert!(connections.send(&flow, Bytes::from_static(MESSAGE)));
+        assert!(connections.send(&flow, Bytes::from_static(MESSAGE)));
+        assert!(matches!(packets.recv().await, Some(endpoint::Input::FlowFailed { flow: failed }) if failed == flow));
+        assert!(packets.try_recv().is_err());
     }
 }

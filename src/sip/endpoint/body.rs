@@ -12,6 +12,16 @@ pub(super) enum Unsupported {
     Encoding,
 }
 
+impl Unsupported {
+    /// Names what would have been understood (section 8.2.3).
+    pub(super) fn put_accepted(&self, headers: &mut Headers) {
+        match self {
+            Unsupported::Type => headers.push(HeaderName::Accept, &b"application/sdp"[..]),
+            Unsupported::Encoding => headers.push(HeaderName::AcceptEncoding, &b"identity"[..]),
+        }
+    }
+}
+
 /// How deep multipart bodies may nest.
 const DEPTH: u8 = 3;
 /// How many parts of one are looked at.

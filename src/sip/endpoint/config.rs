@@ -1,6 +1,6 @@
 //! What an endpoint is told at its construction.
 
-use super::{Flow, Transport};
+use super::{Access, Flow, Transport};
 use crate::sip::{message::Method, transaction::Timers};
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -18,6 +18,8 @@ pub struct EndpointConfig {
     pub supported: Vec<String>,
     /// The base intervals of all transactions.
     pub timers: Timers,
+    /// Who may speak, and how much.
+    pub access: Access,
     /// What is refused beyond.
     pub limits: EndpointLimits,
     /// Which of `shards` endpoints this one is; the Call-IDs that it makes are its own by [`super::shard_of`].
@@ -46,6 +48,7 @@ impl Default for EndpointConfig {
             ],
             supported: vec!["replaces".into()],
             timers: Timers::default(),
+            access: Access::default(),
             limits: EndpointLimits::default(),
             shard: 0,
             shards: 1,
@@ -81,20 +84,23 @@ impl std::fmt::Display for HostPort {
     }
 }
 
-/// New calls and new requests outside dialogs are answered 503 beyond these; what belongs to a dialog never is.
+/// New calls and new requests outside dialogs are answered 503 beyond these. What belongs to a dialog is bounded by
+/// its dialog alone, so that calls in progress are not disturbed by a flood of new ones.
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointLimits {
     /// Legs at one time.
     pub legs: usize,
     /// Transactions at one time, those included that linger for 32 s.
     pub transactions: usize,
+    /// Server transactions of one dialog at one time, those included that linger for 32 s. A BYE is always taken.
+    pub transactions_per_dialog: u16,
     /// Retry-After of the 503, in seconds.
     pub retry_after: u32,
 }
 
 impl Default for EndpointLimits {
     fn default() -> Self {
-        EndpointLimits { legs: 50_000, transactions: 1_000_000, retry_after: 5 }
+        EndpointLimits { legs: 50_000, transactions: 1_000_000, transactions_per_dialog: 256, retry_after: 5 }
     }
 }
 
@@ -124,6 +130,16 @@ impl Transport {
             Transport::Tls => "TLS",
             Transport::Ws => "WS",
             Transport::Wss => "WSS",
+        }
+    }
+
+    /// The port where none is written (RFC 3261 section 19.1.2, RFC 7118 section 5.3 for WebSocket's own).
+    pub(crate) fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
         }
     }
 

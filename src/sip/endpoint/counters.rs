@@ -21,6 +21,10 @@ pub struct Counters {
     pub dropped: u64,
     /// Requests refused with 503 because a limit was reached.
     pub overloaded: u64,
+    /// Requests refused with 503 because their peer or their dialog had too many of them.
+    pub throttled: u64,
+    /// Requests dropped because their source may not speak here.
+    pub strangers: u64,
 }
 
 /// A number for each method.

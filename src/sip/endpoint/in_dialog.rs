@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ids::LegId,
-    sip::message::{HeaderName, Method, Request},
+    sip::message::{HeaderName, Headers, Method, Request},
 };
 use bytes::Bytes;
 use rand::Rng;
@@ -29,29 +29,40 @@ enum Welcome {
 }
 
 impl Endpoint {
-    /// A request with a tag in To.
-    pub(super) fn receive_in_dialog(&mut self, now: Instant, mut arrival: Arrival) {
-        let Some(id) = self.find_leg(&arrival.request) else {
-            return self.refuse(&arrival, 481, "", |_| {});
-        };
+    /// A request of a leg's dialog.
+    pub(super) fn receive_in_dialog(&mut self, now: Instant, id: LegId, arrival: Arrival) {
+        if self.is_crowded(id, &arrival.request.method) {
+            self.counters.throttled += 1;
+            return self.refuse_for_now(&arrival);
+        }
+        self.reconnected(id, arrival.flow);
         let number = arrival.request.headers.cseq().map(|cseq| cseq.number).unwrap_or(0);
-        // Section 12.2.2: what is out of order is answered 500.
+        // Section 12.2.2: what is out of order is answered 500. Nothing was taken: a copy is judged anew.
         if !self.take_cseq(id, &arrival.request, number) {
             return self.refuse(&arrival, 500, "CSeq out of order", |_| {});
         }
         match arrival.request.method {
             Method::Bye => self.receive_bye(now, id, arrival),
             Method::Invite | Method::Update => {
-                if self.understands_body(&arrival) {
-                    self.receive_offer(now, id, &mut arrival);
+                match body::session_description(&arrival.request.headers, &arrival.request.body) {
+                    Ok(sdp) => self.receive_offer(now, id, &arrival, sdp),
+                    Err(what) => self.settle(now, id, &arrival, 415, |headers| what.put_accepted(headers)),
                 }
             }
             _ => self.receive_other(now, id, arrival),
         }
     }
 
+    /// Whether a dialog has as many transactions as it may. The BYE that ends it is always taken.
+    fn is_crowded(&self, id: LegId, method: &Method) -> bool {
+        self.legs.get(&id).is_some_and(|leg| {
+            let last = *method == Method::Bye && !matches!(leg.state, State::Terminating);
+            !last && leg.served >= self.config.limits.transactions_per_dialog
+        })
+    }
+
     /// The leg that a request's To tag names, where Call-ID and From tag agree (section 12.2.2).
-    fn find_leg(&self, request: &Request) -> Option<LegId> {
+    pub(super) fn find_leg(&self, request: &Request) -> Option<LegId> {
         let id = *self.tags.get(&request.headers.to_tag()?)?;
         let leg = self.legs.get(&id)?;
         let call_id = request.headers.call_id().ok()?;
@@ -86,7 +97,8 @@ impl Endpoint {
     fn receive_bye(&mut self, now: Instant, id: LegId, arrival: Arrival) {
         let Some(leg) = self.legs.get(&id) else { return };
         let tag = text(leg.dialog.local_tag());
-        let transaction = self.open_non_invite(now, &arrival, arrival.reply_flow, Owner::Nobody);
+        let owner = Owner::Leg(id, Purpose::Settled);
+        let transaction = self.open_non_invite(now, &arrival, arrival.reply_flow, owner);
         let ok = self.response(&arrival.request, 200, "", &tag);
         self.reply(now, transaction, &ok);
         let Some(leg) = self.legs.get(&id) else { return };
@@ -113,8 +125,7 @@ impl Endpoint {
     }
 
     /// The peer's re-INVITE or UPDATE.
-    fn receive_offer(&mut self, now: Instant, id: LegId, arrival: &mut Arrival) {
-        let sdp = body::session_description(&arrival.request.headers, &arrival.request.body).ok().flatten();
+    fn receive_offer(&mut self, now: Instant, id: LegId, arrival: &Arrival, sdp: Option<Bytes>) {
         let is_update = arrival.request.method == Method::Update;
         let Some(leg) = self.legs.get(&id) else { return };
         // RFC 3311 section 5.2: an UPDATE without an offer is refused only where the dialog is gone.
@@ -141,13 +152,28 @@ impl Endpoint {
         };
         match welcome {
             Welcome::Take => self.take_offer(now, id, arrival, sdp, refresh_only),
-            Welcome::Pending => self.refuse(arrival, 491, "", |_| {}),
+            Welcome::Pending => self.settle(now, id, arrival, 491, |_| {}),
             Welcome::Later => {
                 let after = self.rng.random_range(0..=10u8).to_string();
-                self.refuse(arrival, 500, "", |headers| headers.push(HeaderName::RetryAfter, after));
+                self.settle(now, id, arrival, 500, |headers| headers.push(HeaderName::RetryAfter, after));
             }
-            Welcome::Gone => self.refuse(arrival, 481, "", |_| {}),
+            Welcome::Gone => self.settle(now, id, arrival, 481, |_| {}),
         }
+    }
+
+    /// Answers a request that the user is not asked about. Its CSeq was taken, so the answer is kept in a server
+    /// transaction: a copy of the request gets it again, where it would else be out of order (sections 12.2.2 and
+    /// 17.2).
+    fn settle(&mut self, now: Instant, id: LegId, arrival: &Arrival, status: u16, more: impl FnOnce(&mut Headers)) {
+        let Some(leg) = self.legs.get(&id) else { return };
+        let mut response = self.response(&arrival.request, status, "", &text(leg.dialog.local_tag()));
+        more(&mut response.headers);
+        let owner = Owner::Leg(id, Purpose::Settled);
+        let transaction = match arrival.request.method {
+            Method::Invite => self.open_invite_quietly(now, arrival, owner),
+            _ => self.open_non_invite(now, arrival, arrival.reply_flow, owner),
+        };
+        self.reply(now, transaction, &response);
     }
 
     fn take_offer(&mut self, now: Instant, id: LegId, arrival: &Arrival, sdp: Option<Bytes>, refresh_only: bool) {
@@ -182,10 +208,11 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.open.retain(|open| transactions.get(*open).is_some_and(|transaction| transaction.request.is_some()));
         if matches!(leg.state, State::Terminating) {
-            return self.refuse(&arrival, 481, "", |_| {});
+            return self.settle(now, id, &arrival, 481, |_| {});
         }
         if leg.open.len() >= MOST_OPEN {
-            return self.refuse(&arrival, 500, "", |headers| headers.push(HeaderName::RetryAfter, &b"5"[..]));
+            let after = |headers: &mut Headers| headers.push(HeaderName::RetryAfter, &b"5"[..]);
+            return self.settle(now, id, &arrival, 500, after);
         }
         let owner = Owner::Leg(id, Purpose::Request(Box::new(arrival.request.method.clone())));
         let transaction = self.open_non_invite(now, &arrival, arrival.reply_flow, owner);
@@ -210,6 +237,7 @@ impl Endpoint {
             self.counters.dropped += 1;
             return;
         };
+        self.reconnected(id, arrival.flow);
         let number = arrival.request.headers.cseq().map(|cseq| cseq.number).unwrap_or(0);
         let sdp = body::session_description(&arrival.request.headers, &arrival.request.body).ok().flatten();
         let Some(leg) = self.legs.get_mut(&id) else { return };
@@ -259,12 +287,12 @@ impl Endpoint {
                 }
                 self.send_queued_offer(now, id);
             }
-            Owner::Leg(_, Purpose::Bye | Purpose::Request(_)) | Owner::Nobody | Owner::User => {}
+            Owner::Leg(_, Purpose::Bye | Purpose::Request(_) | Purpose::Settled) | Owner::Nobody | Owner::User => {}
         }
     }
 
     /// Answers the INVITE of an incoming leg with 487.
-    fn terminate_invite(&mut self, now: Instant, id: LegId, invite: u64) {
+    pub(super) fn terminate_invite(&mut self, now: Instant, id: LegId, invite: u64) {
         let Some(leg) = self.legs.get(&id) else { return };
         let State::Incoming(incoming) = &leg.state else { return };
         let response = self.response(&incoming.request, 487, "", &text(leg.dialog.local_tag()));

@@ -17,6 +17,10 @@ pub(super) struct Leg {
     pub(super) state: State,
     /// Requests inside the dialog that the user has not answered yet.
     pub(super) open: Vec<u64>,
+    /// Server transactions of the dialog, with those that linger.
+    pub(super) served: u16,
+    /// Where the INVITE is answered since its connection closed.
+    pub(super) reopened: Option<Box<Flow>>,
     /// For when the leg's timer is set.
     pub(super) armed: Option<Instant>,
 }
@@ -94,11 +98,13 @@ pub(super) struct Session {
     pub(super) negotiation: Negotiation,
     /// The user's latest offer, while another negotiation is under way.
     pub(super) queued: Option<Bytes>,
+    /// When to ask whether the peer is there: its connection has closed.
+    pub(super) probe: Option<Instant>,
 }
 
 impl Session {
     pub(super) fn new() -> Self {
-        Session { negotiation: Negotiation::Idle, queued: None }
+        Session { negotiation: Negotiation::Idle, queued: None, probe: None }
     }
 }
 
@@ -142,7 +148,7 @@ impl State {
 
 impl Leg {
     pub(super) fn new(dialog: Dialog, contact: Bytes, state: State) -> Self {
-        Leg { dialog, contact, state, open: Vec::new(), armed: None }
+        Leg { dialog, contact, state, open: Vec::new(), served: 0, reopened: None, armed: None }
     }
 
     /// When something is due.
@@ -150,11 +156,14 @@ impl Leg {
         match &self.state {
             State::Incoming(incoming) => incoming.progress.as_ref().map(|(at, _)| *at),
             State::Answered(answered) => Some(answered.ok.next_timeout()),
-            State::Established(session) => match &session.negotiation {
-                Negotiation::Glare { at, .. } => Some(*at),
-                Negotiation::Unconfirmed(ok) => Some(ok.next_timeout()),
-                Negotiation::Idle | Negotiation::Offering { .. } | Negotiation::Answering { .. } => None,
-            },
+            State::Established(session) => {
+                let negotiation = match &session.negotiation {
+                    Negotiation::Glare { at, .. } => Some(*at),
+                    Negotiation::Unconfirmed(ok) => Some(ok.next_timeout()),
+                    Negotiation::Idle | Negotiation::Offering { .. } | Negotiation::Answering { .. } => None,
+                };
+                [negotiation, session.probe].into_iter().flatten().min()
+            }
             State::Calling(_) | State::Unacknowledged(_) | State::Terminating => None,
         }
     }

@@ -15,10 +15,12 @@
 //! [`Endpoint::poll_output`]; then sleep until [`Endpoint::poll_timeout`]. Several endpoints share the traffic where
 //! each message goes to the one that [`shard_of`] its Call-ID names.
 
+mod access;
 mod arena;
 mod body;
 mod build;
 mod config;
+mod connections;
 mod counters;
 mod in_dialog;
 mod leg;
@@ -31,12 +33,15 @@ mod uas;
 mod wheel;
 
 #[cfg(test)]
+mod connection_tests;
+#[cfg(test)]
 mod pair;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod wire_tests;
 
+pub use access::{Access, Rule};
 pub use config::{EndpointConfig, EndpointLimits, HostPort};
 pub use counters::{Counters, MethodCounts};
 pub use uac::{OutgoingInvite, OutgoingRequest};
@@ -47,6 +52,7 @@ use crate::{
     sip::message::{Method, Request, Response},
 };
 use bytes::Bytes;
+use connections::Connections;
 use leg::Leg;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -55,7 +61,7 @@ use std::{
     net::SocketAddr,
     time::Instant,
 };
-use transactions::{Step, Transactions};
+use transactions::{Owner, Step, Transactions};
 use wheel::Wheel;
 
 /// How bytes travel.
@@ -139,13 +145,15 @@ pub enum LegEvent {
     OfferFailed { status: u16 },
     /// Any other request inside the dialog (INFO, REFER, NOTIFY, MESSAGE…): answer with `Endpoint::respond`.
     Request { transaction: TransactionId, request: Box<Request> },
-    /// The final answer to our INFO, OPTIONS, NOTIFY… inside the dialog.
+    /// The final answer to our INFO, OPTIONS, NOTIFY… inside the dialog. An OPTIONS is also sent where the connection
+    /// of the dialog has closed, to see whether the peer is still there.
     Response { method: Method, status: u16, response: Option<Box<Response>> },
     /// The peer's BYE; 200 was sent. Over.
     Ended { request: Box<Request> },
     /// Our BYE was answered or gave up. Over. (Also the end of a leg that we cancelled or rejected.)
     Gone,
-    /// A request inside the dialog was answered 481 or 408, or timed out: the peer is gone. BYE was sent. Over.
+    /// The peer is gone: a request inside the dialog was answered 481 or 408, or timed out (408), or there is no way
+    /// to the peer any more (503), by its connection or by a new one. BYE was sent where there is a dialog. Over.
     Lost { status: u16 },
 }
 
@@ -198,6 +206,7 @@ pub struct Endpoint {
     legs: HashMap<LegId, Leg>,
     /// Legs by our tag.
     tags: HashMap<Bytes, LegId>,
+    connections: Connections,
     wheel: Wheel<Timer>,
     fired: Vec<Timer>,
     outputs: VecDeque<Output>,
@@ -218,6 +227,7 @@ impl Endpoint {
             transactions: Transactions::new(secrets),
             legs: HashMap::new(),
             tags: HashMap::new(),
+            connections: Connections::default(),
             wheel: Wheel::new(),
             fired: Vec::new(),
             outputs: VecDeque::new(),
@@ -257,6 +267,11 @@ impl Endpoint {
         self.fired = fired;
     }
 
+    /// From here on these are who may speak; what is under way goes on.
+    pub fn set_access(&mut self, access: Access) {
+        self.config.access = access;
+    }
+
     /// The totals so far.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -284,16 +299,6 @@ impl Endpoint {
         self.counters.retransmitted += self.counters.sent - before;
     }
 
-    /// RFC 3261 section 17.1.4: what waits for an answer over a dead flow has failed.
-    fn flow_failed(&mut self, now: Instant, flow: Flow) {
-        for id in self.transactions.take_flow(flow) {
-            if let Some(transaction) = self.transactions.get_mut(id) {
-                transaction.machine.transport_failed(now);
-                self.run(now, id, None);
-            }
-        }
-    }
-
     /// Carries out what a machine wants after an input, sets its timer, and drops it where it has ended. `response`
     /// is what the input was made of.
     fn run(&mut self, now: Instant, id: u64, response: Option<Box<Response>>) {
@@ -309,17 +314,24 @@ impl Endpoint {
             }
         }
         let client = Self::is_client(&transaction.machine);
-        let owner = transaction.owner.clone();
+        let (owner, flow) = (transaction.owner.clone(), transaction.flow);
         if transaction.machine.is_terminated() {
             self.transactions.remove(id);
+            if let Owner::Leg(leg, purpose) = &owner
+                && !client
+                && purpose.counts()
+                && let Some(leg) = self.legs.get_mut(leg)
+            {
+                leg.served = leg.served.saturating_sub(1);
+            }
         } else if let Some(at) = self.transactions.arm(id) {
             self.wheel.set(now, at, Timer::Transaction(id));
         }
         match (told, response) {
             (Some(Step::Deliver), Some(response)) => self.deliver(now, id, owner, response),
             (Some(Step::TimedOut | Step::TransportFailed), _) if !client => {}
-            (Some(Step::TimedOut), _) => self.no_answer(now, id, owner, 408),
-            (Some(Step::TransportFailed), _) => self.no_answer(now, id, owner, 503),
+            (Some(Step::TimedOut), _) => self.no_answer(now, id, owner, flow, 408),
+            (Some(Step::TransportFailed), _) => self.no_answer(now, id, owner, flow, 503),
             (Some(Step::Deliver | Step::DeliverAck | Step::Transmit(_)) | None, _) => {}
         }
     }

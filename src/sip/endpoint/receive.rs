@@ -27,14 +27,17 @@ pub(super) struct Arrival {
     pub(super) via: Via,
     pub(super) flow: Flow,
     pub(super) reply_flow: Flow,
+    /// How many transactions its sender may have; None for a stranger.
+    pub(super) most: Option<usize>,
 }
 
 impl Endpoint {
     pub(super) fn receive(&mut self, now: Instant, flow: Flow, bytes: Bytes) {
+        let most = self.config.access.transactions_of(flow.local, flow.remote.ip());
         match Message::parse(bytes) {
             Ok(Message::Request(request)) => {
                 self.counters.requests.add(&request.method);
-                match arrive(flow, Box::new(request)) {
+                match arrive(flow, Box::new(request), most) {
                     Some(arrival) => self.receive_request(now, arrival),
                     None => self.counters.malformed += 1,
                 }
@@ -43,6 +46,7 @@ impl Endpoint {
                 self.counters.responses += 1;
                 self.receive_response(now, flow, Box::new(response));
             }
+            Err(_) if most.is_none() => self.counters.strangers += 1,
             Err(error) => self.refuse_malformed(flow, error),
         }
     }
@@ -56,7 +60,7 @@ impl Endpoint {
         let Some(request) = error.partial else { return };
         let reason = String::from_utf8_lossy(&answer.reason).into_owned();
         if request.headers.top_via().is_ok() {
-            if let Some(arrival) = arrive(flow, request) {
+            if let Some(arrival) = arrive(flow, request, Some(0)) {
                 self.refuse(&arrival, status, &reason, |_| {});
             }
         } else {
@@ -77,18 +81,24 @@ impl Endpoint {
             self.counters.repeated += 1;
             let before = self.counters.sent;
             if let Some(transaction) = self.transactions.get_mut(id) {
+                transaction.found_again(arrival.reply_flow);
                 transaction.machine.repeated(now);
             }
             self.run(now, id, None);
             self.counters.retransmitted += self.counters.sent - before;
         } else if method == Method::Cancel {
             self.receive_cancel(now, arrival);
-        } else if self.passes(&arrival) {
-            if arrival.request.headers.to_tag().is_some() {
-                self.receive_in_dialog(now, arrival);
-            } else {
-                self.receive_outside(now, arrival);
+        } else if let Some(leg) = self.find_leg(&arrival.request) {
+            // Our tags are known to those alone with whom we speak, wherever they are.
+            if self.passes(&arrival) {
+                self.receive_in_dialog(now, leg, arrival);
             }
+        } else if let Some(most) = arrival.most {
+            if self.passes(&arrival) {
+                self.receive_outside(now, arrival, most);
+            }
+        } else {
+            self.counters.strangers += 1;
         }
     }
 
@@ -121,8 +131,11 @@ impl Endpoint {
         true
     }
 
-    /// A new request that belongs to no dialog.
-    fn receive_outside(&mut self, now: Instant, arrival: Arrival) {
+    /// A new request that belongs to no dialog; its sender may have `most` transactions.
+    fn receive_outside(&mut self, now: Instant, arrival: Arrival, most: usize) {
+        if arrival.request.headers.to_tag().is_some() {
+            return self.refuse(&arrival, 481, "", |_| {});
+        }
         // Section 8.2.2.2: it forked on its way and came here twice.
         if self.transactions.is_merged(&arrival.request) {
             return self.refuse(&arrival, 482, "", |_| {});
@@ -135,8 +148,11 @@ impl Endpoint {
         let full = arrival.request.method == Method::Invite && self.legs.len() >= limits.legs;
         if full || self.transactions.len() >= limits.transactions {
             self.counters.overloaded += 1;
-            let after = limits.retry_after.to_string();
-            return self.refuse(&arrival, 503, "", |headers| headers.push(HeaderName::RetryAfter, after.clone()));
+            return self.refuse_for_now(&arrival);
+        }
+        if self.transactions.of_peer(arrival.reply_flow) >= most {
+            self.counters.throttled += 1;
+            return self.refuse_for_now(&arrival);
         }
         if arrival.request.method == Method::Invite {
             if self.may_describe(&arrival) && self.understands_body(&arrival) {
@@ -176,15 +192,11 @@ impl Endpoint {
     }
 
     /// Section 8.2.3: a body that must be understood and is not is answered 415.
-    pub(super) fn understands_body(&mut self, arrival: &Arrival) -> bool {
+    fn understands_body(&mut self, arrival: &Arrival) -> bool {
         match body::session_description(&arrival.request.headers, &arrival.request.body) {
             Ok(_) => true,
-            Err(body::Unsupported::Type) => {
-                self.refuse(arrival, 415, "", |headers| headers.push(HeaderName::Accept, &b"application/sdp"[..]));
-                false
-            }
-            Err(body::Unsupported::Encoding) => {
-                self.refuse(arrival, 415, "", |headers| headers.push(HeaderName::AcceptEncoding, &b"identity"[..]));
+            Err(what) => {
+                self.refuse(arrival, 415, "", |headers| what.put_accepted(headers));
                 false
             }
         }
@@ -201,6 +213,7 @@ impl Endpoint {
         let Arrival { request, flow, .. } = arrival;
         let contact = self.contact(flow, &request.uri);
         self.tags.insert(dialog.local_tag().clone(), leg);
+        self.connections.add(flow, leg);
         let state = State::Incoming(Incoming { transaction: id, request: request.clone(), progress: None });
         self.legs.insert(leg, Leg::new(dialog, contact, state));
         self.event(Event::Invite { leg, flow, request });
@@ -210,16 +223,29 @@ impl Endpoint {
     pub(super) fn open_invite(&mut self, now: Instant, arrival: &Arrival, owner: Owner) -> u64 {
         let trying = Response::to_request(&arrival.request, 100, "").to_bytes();
         let machine = InviteServer::new(self.config.timers, reliability(arrival.flow), trying);
-        let machine = Machine::InviteServer(machine);
-        let id = self.transactions.add_server(machine, &arrival.request, &arrival.via, arrival.reply_flow, owner);
-        self.run(now, id, None);
-        id
+        self.open_server(now, arrival, Machine::InviteServer(machine), arrival.reply_flow, owner)
+    }
+
+    /// Opens a server transaction for an INVITE that is refused at once: it needs no 100 (section 17.2.1).
+    pub(super) fn open_invite_quietly(&mut self, now: Instant, arrival: &Arrival, owner: Owner) -> u64 {
+        let mut machine = InviteServer::new(self.config.timers, reliability(arrival.flow), Bytes::new());
+        machine.poll_output();
+        self.open_server(now, arrival, Machine::InviteServer(machine), arrival.reply_flow, owner)
     }
 
     /// Opens a server transaction for any other request.
     pub(super) fn open_non_invite(&mut self, now: Instant, arrival: &Arrival, flow: Flow, owner: Owner) -> u64 {
         let machine = NonInviteServer::new(now, self.config.timers, reliability(flow));
-        let machine = Machine::NonInviteServer(machine);
+        self.open_server(now, arrival, Machine::NonInviteServer(machine), flow, owner)
+    }
+
+    fn open_server(&mut self, now: Instant, arrival: &Arrival, machine: Machine, flow: Flow, owner: Owner) -> u64 {
+        if let Owner::Leg(leg, purpose) = &owner
+            && purpose.counts()
+            && let Some(leg) = self.legs.get_mut(leg)
+        {
+            leg.served = leg.served.saturating_add(1);
+        }
         let id = self.transactions.add_server(machine, &arrival.request, &arrival.via, flow, owner);
         self.run(now, id, None);
         id
@@ -229,6 +255,10 @@ impl Endpoint {
     /// final answer yet.
     fn receive_cancel(&mut self, now: Instant, arrival: Arrival) {
         let Some(invite) = self.transactions.find_server(&arrival.request, &arrival.via, &Method::Invite) else {
+            if arrival.most.is_none() {
+                self.counters.strangers += 1;
+                return;
+            }
             return self.refuse(&arrival, 481, "", |_| {});
         };
         let (owner, proceeding) = match self.transactions.get(invite) {
@@ -270,6 +300,12 @@ impl Endpoint {
         self.receive_dialog_ack(now, arrival);
     }
 
+    /// 503 with Retry-After and without a memory of it (section 21.5.4).
+    pub(super) fn refuse_for_now(&mut self, arrival: &Arrival) {
+        let after = self.config.limits.retry_after.to_string();
+        self.refuse(arrival, 503, "", |headers| headers.push(HeaderName::RetryAfter, after));
+    }
+
     /// Answers without a transaction: a copy of the request is answered anew, in the same words (section 8.2.7).
     pub(super) fn refuse(&mut self, arrival: &Arrival, status: u16, reason: &str, more: impl FnOnce(&mut Headers)) {
         let tag = self.stateless_tag(&arrival.request);
@@ -280,13 +316,13 @@ impl Endpoint {
 }
 
 /// Stamps the topmost Via with the request's source (section 18.2.1, RFC 3581 section 4).
-fn arrive(flow: Flow, mut request: Box<Request>) -> Option<Arrival> {
+fn arrive(flow: Flow, mut request: Box<Request>, most: Option<usize>) -> Option<Arrival> {
     let via = request.headers.top_via().ok()?;
     let mut stamped = via.clone();
     stamped.stamp_source(flow.remote);
     request.headers.set_top_via(&stamped);
     let reply_flow = response_flow(flow, &stamped);
-    Some(Arrival { request, via, flow, reply_flow })
+    Some(Arrival { request, via, flow, reply_flow, most })
 }
 
 /// A tag of ours as text.

@@ -63,25 +63,37 @@ impl Endpoint {
             Owner::Leg(leg, Purpose::Reinvite) => match status {
                 ..200 => {}
                 200..300 => self.reinvite_success(now, id, leg, response),
-                300.. => self.reinvite_failure(now, id, leg, status),
+                300.. => self.reinvite_failure(now, id, leg, status, matches!(status, 408 | 481)),
             },
             Owner::Leg(leg, Purpose::Bye) if status >= 200 => self.finish(now, leg, LegEvent::Gone),
             Owner::Leg(leg, Purpose::Request(method)) if status >= 200 => {
-                self.request_answered(now, leg, *method, status, Some(response));
+                self.request_answered(now, leg, *method, status, Some(response), matches!(status, 408 | 481));
             }
-            Owner::Leg(_, Purpose::Bye | Purpose::Request(_)) => {}
+            Owner::Leg(_, Purpose::Bye | Purpose::Request(_) | Purpose::Settled) => {}
         }
     }
 
-    /// Section 8.1.3.1: silence counts as 408, a dead flow as 503.
-    pub(super) fn no_answer(&mut self, now: Instant, id: u64, owner: Owner, status: u16) {
+    /// Section 8.1.3.1: silence counts as 408, a dead flow as 503. A connection that closes is not the end: the leg
+    /// was told before and has gone on to a new one. But where that fails, or a datagram cannot be sent, there is no
+    /// way to the peer, and the dialog ends as it does after silence (sections 12.2.1.2 and 14.1).
+    pub(super) fn no_answer(&mut self, now: Instant, id: u64, owner: Owner, flow: Flow, status: u16) {
+        let closed = status == 503 && flow.connection != 0;
         match owner {
             Owner::Nobody => {}
             Owner::User => self.event(Event::Response { transaction: TransactionId(id), status, response: None }),
             Owner::Leg(leg, Purpose::Invite) => self.invite_failure(now, leg, status, None),
-            Owner::Leg(leg, Purpose::Reinvite) => self.reinvite_failure(now, id, leg, status),
+            Owner::Leg(leg, Purpose::Reinvite) => self.reinvite_failure(now, id, leg, status, !closed),
+            Owner::Leg(leg, Purpose::Bye) if closed && self.is_disconnected(leg) => {
+                self.send_bye(now, leg, &[], Owner::Leg(leg, Purpose::Bye));
+            }
             Owner::Leg(leg, Purpose::Bye) => self.finish(now, leg, LegEvent::Gone),
-            Owner::Leg(leg, Purpose::Request(method)) => self.request_answered(now, leg, *method, status, None),
+            // The leg's own OPTIONS over a new connection brings the answer.
+            Owner::Leg(leg, Purpose::Request(method))
+                if closed && *method == Method::Options && self.is_disconnected(leg) => {}
+            Owner::Leg(leg, Purpose::Request(method)) => {
+                self.request_answered(now, leg, *method, status, None, !closed);
+            }
+            Owner::Leg(_, Purpose::Settled) => {}
         }
     }
 
@@ -245,8 +257,8 @@ impl Endpoint {
     }
 
     /// Section 14.1: 491 means that two offers crossed and is tried again; 481 and 408 mean that the peer has lost
-    /// the dialog; after any other the session stays as it was.
-    fn reinvite_failure(&mut self, now: Instant, transaction: u64, id: LegId, status: u16) {
+    /// the dialog, as does silence (`lost`); after any other the session stays as it was.
+    fn reinvite_failure(&mut self, now: Instant, transaction: u64, id: LegId, status: u16, lost: bool) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let State::Established(session) = &mut leg.state else { return };
         let negotiation = std::mem::replace(&mut session.negotiation, Negotiation::Idle);
@@ -260,7 +272,7 @@ impl Endpoint {
         }
         match status {
             491 => self.try_offer_again(now, id, sdp, attempts),
-            408 | 481 => self.lost(now, id, status),
+            _ if lost => self.lost(now, id, status),
             _ => {
                 self.leg_event(id, LegEvent::OfferFailed { status });
                 self.send_queued_offer(now, id);
@@ -275,16 +287,22 @@ impl Endpoint {
         method: Method,
         status: u16,
         response: Option<Box<Response>>,
+        lost: bool,
     ) {
         let Some(leg) = self.legs.get(&id) else { return };
         let established = matches!(leg.state, State::Established(_));
         // Section 12.2.1.2: the peer no longer knows the dialog, or is gone.
-        if established && matches!(status, 408 | 481) {
+        if established && lost {
             return self.lost(now, id, status);
         }
         if !matches!(leg.state, State::Terminating) {
             self.leg_event(id, LegEvent::Response { method, status, response });
         }
+    }
+
+    /// Whether the requests of a leg open a new connection.
+    fn is_disconnected(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|leg| leg.next_hop().connection == 0)
     }
 
     /// Whether a transaction is one of ours as a client.

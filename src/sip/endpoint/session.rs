@@ -129,6 +129,7 @@ impl Endpoint {
         let local = NameAddr::parse(&dialog.local().clone()).map_err(|_| CommandError::WrongState)?;
         let contact = self.contact(dialog.flow(), &local.uri);
         self.tags.insert(dialog.local_tag().clone(), id);
+        self.connections.add(dialog.flow(), id);
         self.legs.insert(id, Leg::new(dialog, contact, State::Established(Session::new())));
         Ok(())
     }
@@ -196,7 +197,7 @@ impl Endpoint {
         self.send_bye(now, id, headers, Owner::Nobody);
     }
 
-    fn send_bye(&mut self, now: Instant, id: LegId, headers: &[Header], owner: Owner) {
+    pub(super) fn send_bye(&mut self, now: Instant, id: LegId, headers: &[Header], owner: Owner) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let mut bye = leg.dialog.request(Method::Bye);
         let flow = leg.next_hop();
@@ -215,6 +216,7 @@ impl Endpoint {
         self.terminate_all(now, id);
         let Some(leg) = self.legs.remove(&id) else { return };
         self.tags.remove(leg.dialog.local_tag());
+        self.connections.remove(id, &leg);
         self.leg_event(id, event);
     }
 

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    net::{IpAddr, SocketAddr},
     time::Instant,
 };
 
@@ -178,6 +179,18 @@ pub(super) enum Purpose {
     Bye,
     /// Any other request.
     Request(Box<Method>),
+    /// A request of the peer's that the endpoint answered by itself.
+    Settled,
+}
+
+impl Purpose {
+    /// Whether a server transaction of this purpose is one of those that the dialog's bound counts.
+    pub(super) fn counts(&self) -> bool {
+        match self {
+            Purpose::Invite | Purpose::Bye => false,
+            Purpose::Reinvite | Purpose::Request(_) | Purpose::Settled => true,
+        }
+    }
 }
 
 /// The ACK of a 2xx, kept to be sent again with each copy of the 2xx (RFC 3261 section 13.2.2.4).
@@ -201,9 +214,27 @@ pub(super) struct Transaction {
     armed: Option<Instant>,
 }
 
+impl Transaction {
+    /// A request came again, by a connection that takes the place of one that is gone.
+    pub(super) fn found_again(&mut self, flow: Flow) {
+        let same = self.flow.transport == flow.transport && self.flow.remote.ip() == flow.remote.ip();
+        if same && self.flow.connection == 0 && flow.connection != 0 {
+            self.flow = flow;
+        }
+    }
+}
+
 enum Key {
-    Server { key: ServerKey, merge: u64 },
-    Client { branch: Branch, cancel: bool },
+    /// `sent_by` is the port where an answer goes whose connection is gone.
+    Server {
+        key: ServerKey,
+        merge: u64,
+        sent_by: u16,
+    },
+    Client {
+        branch: Branch,
+        cancel: bool,
+    },
 }
 
 /// A server transaction's key, hashed twice: at 128 bits two that differ never meet, and none needs the heap.
@@ -216,6 +247,8 @@ pub(super) struct Transactions {
     clients: HashMap<(Branch, bool), u64>,
     /// Requests outside dialogs by what their copies over other paths have in common (section 8.2.2.2).
     merged: HashMap<u64, u64>,
+    /// How many server transactions each peer has at each of our addresses.
+    peers: HashMap<(SocketAddr, IpAddr), usize>,
     flows: FlowIndex,
     scratch: Vec<u8>,
     secrets: [u64; 2],
@@ -229,6 +262,7 @@ impl Transactions {
             servers: HashMap::new(),
             clients: HashMap::new(),
             merged: HashMap::new(),
+            peers: HashMap::new(),
             flows: FlowIndex::default(),
             scratch: Vec::with_capacity(256),
             secrets,
@@ -243,7 +277,10 @@ impl Transactions {
     #[cfg(test)]
     pub(super) fn is_clean(&self) -> bool {
         let used = self.servers.len() + self.clients.len();
-        used == self.all.len() && self.merged.len() <= self.servers.len()
+        used == self.all.len()
+            && self.merged.len() <= self.servers.len()
+            && self.peers.values().sum::<usize>() == self.servers.len()
+            && self.peers.values().all(|count| *count > 0)
     }
 
     /// What is there, for a test that expects nothing.
@@ -299,6 +336,7 @@ impl Transactions {
         owner: Owner,
     ) -> u64 {
         let key = self.server_key(request, via, &request.method);
+        let sent_by = via.port.unwrap_or(flow.transport.default_port());
         let outside = request.headers.to_tag().is_none() && request.method != Method::Cancel;
         let merge = if outside { merge_key(self.secrets[0], request) } else { 0 };
         let id = self.all.insert(Transaction {
@@ -307,14 +345,20 @@ impl Transactions {
             owner,
             request: None,
             acks: Vec::new(),
-            key: Key::Server { key, merge },
+            key: Key::Server { key, merge, sent_by },
             armed: None,
         });
         self.servers.insert(key, id);
+        *self.peers.entry(peer(flow)).or_default() += 1;
         if outside {
             self.merged.insert(merge, id);
         }
         id
+    }
+
+    /// How many server transactions the peer of a flow has.
+    pub(super) fn of_peer(&self, flow: Flow) -> usize {
+        self.peers.get(&peer(flow)).copied().unwrap_or(0)
     }
 
     pub(super) fn find_client(&self, branch: Branch, cancel: bool) -> Option<u64> {
@@ -344,6 +388,16 @@ impl Transactions {
         id
     }
 
+    /// Section 18.2.2: the connection of a server transaction is gone. Its answers open one to the address that the
+    /// request came from, at the port of sent-by; gives that flow.
+    pub(super) fn reopen(&mut self, id: u64) -> Option<Flow> {
+        let transaction = self.all.get_mut(id)?;
+        let Key::Server { sent_by, .. } = transaction.key else { return None };
+        let remote = SocketAddr::new(transaction.flow.remote.ip(), sent_by);
+        transaction.flow = Flow { remote, connection: 0, ..transaction.flow };
+        Some(transaction.flow)
+    }
+
     /// The branch of a client transaction.
     pub(super) fn branch(&self, id: u64) -> Option<Branch> {
         match &self.all.get(id)?.key {
@@ -364,14 +418,23 @@ impl Transactions {
     /// Takes a finished transaction out.
     pub(super) fn remove(&mut self, id: u64) {
         self.forget_merge(id);
-        match self.all.remove(id).map(|transaction| transaction.key) {
-            Some(Key::Server { key, .. }) if self.servers.get(&key) == Some(&id) => {
-                self.servers.remove(&key);
+        let Some(transaction) = self.all.remove(id) else { return };
+        match transaction.key {
+            Key::Server { key, .. } => {
+                if self.servers.get(&key) == Some(&id) {
+                    self.servers.remove(&key);
+                }
+                let peer = peer(transaction.flow);
+                if let Some(count) = self.peers.get_mut(&peer) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.peers.remove(&peer);
+                    }
+                }
             }
-            Some(Key::Client { branch, cancel }) => {
+            Key::Client { branch, cancel } => {
                 self.clients.remove(&(branch, cancel));
             }
-            Some(Key::Server { .. }) | None => {}
         }
     }
 
@@ -400,6 +463,11 @@ impl Transactions {
         }
         due
     }
+}
+
+/// Whom a flow's transactions are counted for.
+fn peer(flow: Flow) -> (SocketAddr, IpAddr) {
+    (flow.local, flow.remote.ip())
 }
 
 fn merge_key(secret: u64, request: &Request) -> u64 {

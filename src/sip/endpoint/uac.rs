@@ -92,6 +92,7 @@ impl Endpoint {
         }
         let dialog = Dialog::uac(&Response::to_request(&request, 100, ""), flow);
         self.tags.insert(dialog.local_tag().clone(), id);
+        self.connections.add(flow, id);
         let calling = Calling { transaction: 0, early: Vec::new(), cancel: Cancel::No, offered };
         self.legs.insert(id, Leg::new(dialog, contact, State::Calling(calling)));
         let transaction = self.send_request(now.mono, flow, request, Owner::Leg(id, Purpose::Invite));

@@ -177,6 +177,11 @@ impl Endpoint {
                 Some((transaction, bytes)) => self.reply_again(now, transaction, 200, bytes),
                 None => self.unacknowledged(now, id),
             },
+            // What else is due has its turn in a moment.
+            State::Established(session) if session.probe.is_some_and(|at| at <= now) => {
+                session.probe = None;
+                self.probe(now, id);
+            }
             State::Established(session) => match &mut session.negotiation {
                 Negotiation::Unconfirmed(ok) => match ok.due(now, t2) {
                     Some((transaction, bytes)) => self.reply_again(now, transaction, 200, bytes),

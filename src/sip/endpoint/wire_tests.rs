@@ -10,17 +10,17 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 /// No answer at all.
-const SILENCE: [u16; 0] = [];
+pub(super) const SILENCE: [u16; 0] = [];
 
-struct Solo {
-    endpoint: Endpoint,
-    now: Now,
-    flow: Flow,
-    events: Vec<Event>,
+pub(super) struct Solo {
+    pub(super) endpoint: Endpoint,
+    pub(super) now: Now,
+    pub(super) flow: Flow,
+    pub(super) events: Vec<Event>,
 }
 
 impl Solo {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let flow = Flow {
             transport: Transport::Udp,
             local: ([192, 0, 2, 9], 5060).into(),
@@ -33,18 +33,23 @@ impl Solo {
     }
 
     /// Gives it a message; what it sends, with the port that it goes to.
-    fn give(&mut self, text: impl Into<Bytes>) -> Vec<(u16, String)> {
+    pub(super) fn give(&mut self, text: impl Into<Bytes>) -> Vec<(u16, String)> {
         self.endpoint.handle_input(self.now, Input::Packet { flow: self.flow, bytes: text.into() });
         self.drain()
     }
 
-    fn drain(&mut self) -> Vec<(u16, String)> {
+    pub(super) fn drain(&mut self) -> Vec<(u16, String)> {
+        self.wires().into_iter().map(|(flow, text)| (flow.remote.port(), text)).collect()
+    }
+
+    /// What it sends, with the flow that it goes by.
+    pub(super) fn wires(&mut self) -> Vec<(Flow, String)> {
         let mut sent = Vec::new();
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { flow, bytes } => {
                     assert_eq!(flow.remote.ip(), self.flow.remote.ip());
-                    sent.push((flow.remote.port(), String::from_utf8_lossy(&bytes).into_owned()));
+                    sent.push((flow, String::from_utf8_lossy(&bytes).into_owned()));
                 }
                 Output::Event(event) => self.events.push(event),
             }
@@ -53,14 +58,14 @@ impl Solo {
     }
 
     /// The status lines of what it sends.
-    fn statuses(&mut self, text: impl Into<Bytes>) -> Vec<u16> {
+    pub(super) fn statuses(&mut self, text: impl Into<Bytes>) -> Vec<u16> {
         self.give(text)
             .iter()
             .map(|(_, text)| text.get(8..11).and_then(|code| code.parse().ok()).unwrap_or(0))
             .collect()
     }
 
-    fn pass(&mut self, seconds: u64) -> Vec<(u16, String)> {
+    pub(super) fn pass(&mut self, seconds: u64) -> Vec<(u16, String)> {
         let until = self.now.plus(Duration::from_secs(seconds));
         let mut sent = Vec::new();
         while let Some(at) = self.endpoint.poll_timeout().filter(|at| *at <= until.mono) {
@@ -74,7 +79,7 @@ impl Solo {
 }
 
 /// A request; `fields` replace or add to the usual ones.
-fn request(method: &str, branch: &str, fields: &[&str]) -> String {
+pub(super) fn request(method: &str, branch: &str, fields: &[&str]) -> String {
     let usual = [
         format!("Via: SIP/2.0/UDP 192.0.2.1:5080;branch={branch};rport"),
         "Max-Forwards: 70".into(),
@@ -97,7 +102,7 @@ fn request(method: &str, branch: &str, fields: &[&str]) -> String {
     text + "\r\n"
 }
 
-fn value<'a>(message: &'a str, name: &str) -> &'a str {
+pub(super) fn value<'a>(message: &'a str, name: &str) -> &'a str {
     message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default()
 }
 
@@ -210,7 +215,7 @@ fn a_peer_of_rfc_2543_is_served() {
 }
 
 /// A call that was answered and acknowledged; gives its leg and our To.
-fn talking(solo: &mut Solo) -> (LegId, String) {
+pub(super) fn talking(solo: &mut Solo) -> (LegId, String) {
     solo.give(request("INVITE", "z9hG4bKi", &["Content-Type: application/sdp"]) + "v=0");
     let Some(Event::Invite { leg, .. }) = solo.events.pop() else { panic!("a call") };
     solo.endpoint.answer(solo.now, leg, Bytes::from_static(b"v=0")).expect("it rings");
@@ -229,6 +234,32 @@ fn requests_out_of_order_are_500() {
     assert_eq!(solo.statuses(request("INFO", "z9hG4bK3", &[&to, "CSeq: 4 INFO"])), [500]);
     assert_eq!(solo.statuses(request("INFO", "z9hG4bK4", &[&to, "CSeq: 5 INFO"])), [500]);
     assert_eq!(solo.events.len(), 1);
+}
+
+/// Whatever refuses a request in a dialog is said again to a copy of it: the first answer may have been lost.
+#[test]
+fn a_refusal_that_was_lost_is_said_again() {
+    let mut solo = Solo::new();
+    let (leg, to) = talking(&mut solo);
+    solo.endpoint.offer(solo.now, leg, Bytes::from_static(b"v=0 ours")).expect("they talk");
+    solo.drain();
+    let invite = request("INVITE", "z9hG4bK2", &[&to, "CSeq: 2 INVITE", "Content-Type: application/sdp"]) + "v=0 x";
+    assert_eq!(solo.statuses(invite.clone()), [491], "it crossed ours, and needs no 100");
+    assert_eq!(solo.statuses(invite.clone()), [491]);
+    let by_timer = solo.pass(1);
+    assert!(by_timer.iter().any(|(_, text)| text.starts_with("SIP/2.0 491 ")), "timer G repeats it, too");
+    assert_eq!(solo.statuses(request("ACK", "z9hG4bK2", &[&to, "CSeq: 2 ACK"])), SILENCE);
+    assert_eq!(solo.statuses(invite), SILENCE, "it was acknowledged");
+    let image = request("INVITE", "z9hG4bK3", &[&to, "CSeq: 3 INVITE", "Content-Type: image/png"]) + "x";
+    assert_eq!(solo.statuses(image.clone()), [415]);
+    assert_eq!(solo.statuses(image), [415]);
+    solo.endpoint.hang_up(solo.now, leg, &[]).expect("they talk");
+    solo.drain();
+    let info = request("INFO", "z9hG4bK4", &[&to, "CSeq: 4 INFO"]);
+    assert_eq!(solo.statuses(info.clone()), [481]);
+    assert_eq!(solo.statuses(info), [481]);
+    solo.pass(80);
+    assert_eq!((solo.endpoint.transaction_count(), solo.endpoint.leg_count()), (0, 0));
 }
 
 #[test]
@@ -270,7 +301,7 @@ fn a_cancelled_reinvite_leaves_the_session() {
 }
 
 /// Calls 192.0.2.1; gives the INVITE that was sent.
-fn calling(solo: &mut Solo) -> String {
+pub(super) fn calling(solo: &mut Solo) -> String {
     let address = |text: &'static str| {
         crate::sip::message::NameAddr::parse(&Bytes::from_static(text.as_bytes())).expect("a good address")
     };
@@ -288,7 +319,7 @@ fn calling(solo: &mut Solo) -> String {
     solo.drain().remove(0).1
 }
 
-fn answer(invite: &str, status: &str, tag: &str, more: &str) -> String {
+pub(super) fn answer(invite: &str, status: &str, tag: &str, more: &str) -> String {
     let fields: String = ["Via", "From", "Call-ID", "CSeq"].map(|n| format!("{n}: {}\r\n", value(invite, n))).concat();
     format!(
         "SIP/2.0 {status}\r\n{fields}To: <sip:12330@192.0.2.1>;tag={tag}\r\n\
@@ -367,6 +398,94 @@ fn a_peer_cannot_pile_up_requests() {
         SILENCE,
         "they have become stale"
     );
+}
+
+/// Only 192.0.2.1 may speak, and have three transactions.
+fn guarded() -> Solo {
+    let mut solo = Solo::new();
+    let networks = vec![([192, 0, 2, 1].into(), 32)];
+    solo.endpoint.set_access(Access::of(vec![Rule { local: solo.flow.local, networks, transactions_per_peer: 3 }]));
+    solo
+}
+
+#[test]
+fn a_stranger_is_neither_answered_nor_remembered() {
+    let mut solo = guarded();
+    let friend = solo.flow;
+    solo.flow.remote = ([203, 0, 113, 66], 5060).into();
+    let to = "To: <sip:12345@192.0.2.9>;tag=guessed";
+    for method in ["INVITE", "OPTIONS", "REGISTER", "CANCEL", "NEWMETHOD", "ACK"] {
+        assert_eq!(solo.statuses(request(method, "z9hG4bK1", &[])), SILENCE, "{method}");
+        assert_eq!(solo.statuses(request(method, "z9hG4bK2", &[to])), SILENCE, "{method}");
+    }
+    assert_eq!(solo.statuses(request("INVITE", "z9hG4bK3", &["CSeq: x INVITE"])), SILENCE, "malformed");
+    assert_eq!(solo.statuses(request("INVITE", "z9hG4bK4", &["Require: nothing"])), SILENCE);
+    assert!(solo.events.is_empty());
+    assert_eq!((solo.endpoint.transaction_count(), solo.endpoint.leg_count()), (0, 0));
+    let counters = solo.endpoint.counters();
+    assert_eq!((counters.strangers, counters.dropped, counters.sent), (12, 2, 0), "an ACK is never answered");
+    solo.flow = friend;
+    assert_eq!(solo.statuses(request("INVITE", "z9hG4bK5", &[])), [100]);
+}
+
+/// A department is no caller of ours, but when we call it, it answers, and it may hang up.
+#[test]
+fn whom_we_call_may_speak_in_our_dialog() {
+    let mut solo = guarded();
+    let networks = vec![([198, 51, 100, 0].into(), 24)];
+    solo.endpoint.set_access(Access::of(vec![Rule { local: solo.flow.local, networks, transactions_per_peer: 3 }]));
+    let invite = calling(&mut solo);
+    assert!(solo.give(answer(&invite, "200 OK", "one", ""))[0].1.starts_with("ACK "));
+    let our = format!("To: {}", value(&invite, "From"));
+    let call_id = format!("Call-ID: {}", value(&invite, "Call-ID"));
+    let from = "From: <sip:12330@192.0.2.1>;tag=one";
+    assert_eq!(solo.statuses(request("BYE", "z9hG4bK1", &[&our, from, &call_id, "CSeq: 9 BYE"])), [200]);
+    assert_eq!(solo.statuses(request("BYE", "z9hG4bK2", &[&our, from, &call_id, "CSeq: 10 BYE"])), SILENCE);
+}
+
+#[test]
+fn a_peer_has_so_many_transactions_and_is_told_when_to_come_again() {
+    let mut solo = guarded();
+    for n in 0..3 {
+        let call_id = format!("Call-ID: c{n}");
+        assert_eq!(solo.statuses(request("INVITE", &format!("z9hG4bKq{n}"), &[&call_id])), [100]);
+    }
+    let refused = solo.give(request("OPTIONS", "z9hG4bKlast", &["Call-ID: last"]));
+    assert!(refused[0].1.starts_with("SIP/2.0 503 "));
+    assert_eq!(value(&refused[0].1, "Retry-After"), "5");
+    assert_eq!((solo.endpoint.transaction_count(), solo.endpoint.counters().throttled), (3, 1));
+    for event in std::mem::take(&mut solo.events) {
+        let Event::Invite { leg, .. } = event else { panic!("{event:?}") };
+        solo.endpoint.reject(solo.now, leg, 404, "", &[]).expect("it rings");
+    }
+    solo.drain();
+    assert_eq!(solo.statuses(request("OPTIONS", "z9hG4bKlast", &["Call-ID: last"])), [503], "they linger");
+    solo.pass(40);
+    assert_eq!(solo.statuses(request("OPTIONS", "z9hG4bKlast", &["Call-ID: last"])), SILENCE);
+    assert!(solo.endpoint.transactions.is_clean());
+}
+
+#[test]
+fn a_dialog_has_so_many_transactions_but_always_its_bye() {
+    let mut solo = Solo::new();
+    let (_, to) = talking(&mut solo);
+    let mut statuses = Vec::new();
+    let most = u32::from(EndpointLimits::default().transactions_per_dialog);
+    for n in 2..2 + most + 3 {
+        let refresh = [&*to, &format!("CSeq: {n} UPDATE")];
+        statuses.extend(solo.statuses(request("UPDATE", &format!("z9hG4bKu{n}"), &refresh)));
+    }
+    let taken = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!((taken as u32, statuses.len() as u32), (most, most + 3));
+    assert!(statuses[taken..].iter().all(|status| *status == 503));
+    let refused = format!("CSeq: {} UPDATE", 2 + most);
+    assert_eq!(solo.statuses(request("UPDATE", "z9hG4bKagain", &[&to, &refused])), [503], "its CSeq was not taken");
+    solo.pass(33);
+    assert_eq!(solo.statuses(request("UPDATE", "z9hG4bKagain", &[&to, &refused])), [200]);
+    assert_eq!(solo.statuses(request("BYE", "z9hG4bKbye", &[&to, "CSeq: 900 BYE"])), [200]);
+    solo.pass(40);
+    assert_eq!((solo.endpoint.transaction_count(), solo.endpoint.leg_count()), (0, 0));
+    assert!(solo.endpoint.transactions.is_clean());
 }
 
 #[test]

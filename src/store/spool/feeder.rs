@@ -1,15 +1,14 @@
 //! The feeder: copies what the journal holds to the store, again and again until the store has it.
 
 use super::{
-    Spool, gone,
-    journal::{Op, ROUND, Unfed},
+    Spool,
+    journal::{self, Op, ROUND, Unfed},
 };
 use crate::{
     ids::CallId,
     store::{Result, Store, ingest::Ingest, sql::from_json},
 };
 use std::{collections::HashSet, time::Duration};
-use tokio::sync::oneshot;
 
 /// The first and the longest wait while the store is away.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -85,9 +84,7 @@ impl Spool {
 
     /// Calls to copy, and what each counts in the backlog.
     async fn waiting(&self) -> Result<(Vec<Ingest>, Vec<i64>)> {
-        let (reader, answer) = oneshot::channel();
-        self.shared.ops.send(Op::Waiting(reader)).await.map_err(|_| gone())?;
-        let rows = answer.await.map_err(|_| gone())??;
+        let rows = self.read(journal::waiting).await?;
         let (mut items, mut weights) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for Unfed { body, finished, weight } in rows {
             let finished = finished.map(|text| from_json(&text)).transpose()?;

@@ -3,7 +3,7 @@
 //! It speaks to SQLite itself, in its own thread: a driver with a thread of its own would cost two changes of thread a
 //! statement, on the way of every call's 200 (docs/decisions/0005-the-spool-speaks-to-sqlite-itself.md).
 
-use super::{JournalState, Recovered, RecoveredCall, SpooledWaiter};
+use super::{JournalState, Recovered, RecoveredCall, SpooledWaiter, bindings};
 use crate::{
     ids::{CallId, LegId},
     store::{
@@ -33,6 +33,7 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS dialog (leg INTEGER PRIMARY KEY, call INTEGER NOT NULL, body TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS dialog_call ON dialog (call)",
     "CREATE TABLE IF NOT EXISTS waiter (call INTEGER PRIMARY KEY, enqueued_at INTEGER NOT NULL, body TEXT NOT NULL)",
+    bindings::SCHEMA,
 ];
 
 type Reply = oneshot::Sender<Result<()>>;
@@ -46,6 +47,7 @@ pub(in crate::store) enum Op {
     Forget(CallId, Reply),
     Dialog(LegId, Option<(CallId, String)>),
     Waiter(CallId, Option<SpooledWaiter>),
+    Bindings(String, Option<String>),
     /// The store has these: as accepted, as finished; these it will never take.
     Fed {
         accepted: Vec<CallId>,
@@ -54,10 +56,13 @@ pub(in crate::store) enum Op {
         weight: i64,
         reply: Reply,
     },
-    /// What is to be fed, the oldest first, [`ROUND`] at most.
-    Waiting(oneshot::Sender<Result<Vec<Unfed>>>),
+    /// Looks at what is there, after what was said before is written.
+    Read(Reader),
     Flush(Reply),
 }
+
+/// What looks at the journal, and tells who asked.
+pub(in crate::store) type Reader = Box<dyn FnOnce(Result<&mut Connection>) + Send>;
 
 /// A call that the store does not have as it is.
 pub(in crate::store) struct Unfed {
@@ -85,12 +90,13 @@ struct Batch {
     forgotten: Vec<CallId>,
     dialogs: HashMap<LegId, Option<(CallId, String)>>,
     waiters: HashMap<CallId, Option<SpooledWaiter>>,
+    bindings: HashMap<String, Option<String>>,
     fed: Vec<CallId>,
     done: Vec<CallId>,
     stuck: Vec<CallId>,
     fed_weight: i64,
     replies: Vec<Reply>,
-    readers: Vec<oneshot::Sender<Result<Vec<Unfed>>>>,
+    readers: Vec<Reader>,
     words: u64,
 }
 
@@ -117,6 +123,10 @@ impl Batch {
                 self.words += 1;
                 self.waiters.insert(call, waiter);
             }
+            Op::Bindings(aor, bindings) => {
+                self.words += 1;
+                self.bindings.insert(aor, bindings);
+            }
             Op::Fed { accepted, finished, stuck, weight, reply } => {
                 self.fed_weight += weight;
                 self.fed.extend(accepted);
@@ -124,7 +134,7 @@ impl Batch {
                 self.stuck.extend(stuck);
                 self.replies.push(reply);
             }
-            Op::Waiting(reader) => self.readers.push(reader),
+            Op::Read(reader) => self.readers.push(reader),
             Op::Flush(reply) => self.replies.push(reply),
         }
     }
@@ -180,8 +190,7 @@ impl Journal {
                 journal.commit(batch);
             }
             for reader in readers {
-                // The feeder is gone: the program is ending.
-                let _ = reader.send(journal.connection().and_then(|conn| waiting(conn)));
+                reader(journal.connection());
             }
         }
     }
@@ -244,6 +253,7 @@ impl Journal {
         let tx = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let forgotten = write_calls(&tx, batch)?;
         write_snapshots(&tx, batch)?;
+        bindings::write(&tx, &batch.bindings)?;
         tx.commit()?;
         Ok(forgotten)
     }
@@ -313,7 +323,8 @@ fn write_snapshots(tx: &Connection, batch: &Batch) -> Result<()> {
     Ok(())
 }
 
-fn waiting(conn: &mut Connection) -> Result<Vec<Unfed>> {
+/// What is to be fed, the oldest first, [`ROUND`] at most.
+pub(super) fn waiting(conn: &mut Connection) -> Result<Vec<Unfed>> {
     let sql = "SELECT body, finished, fed FROM accepted \
                WHERE ((fed = 0 AND progress IS NOT NULL) OR finished IS NOT NULL) AND stuck = 0 ORDER BY call LIMIT ?1";
     let mut query = conn.prepare_cached(sql)?;

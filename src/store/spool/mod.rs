@@ -5,6 +5,7 @@
 //! answers when the call is on disk, and the 200 waits for that. Dialogs and waiters are snapshotted beside it. The
 //! feeder copies calls to the store and deletes them here when both their ticket and their record are there.
 
+mod bindings;
 mod feeder;
 mod journal;
 
@@ -191,6 +192,18 @@ impl Spool {
             }
             answer.await.map_err(|_| gone())?
         }
+    }
+
+    /// Looks at the journal.
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut rusqlite::Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        // Nobody waits any more: the program is ending.
+        let reader: journal::Reader = Box::new(move |conn| drop(reply.send(conn.and_then(look))));
+        self.shared.ops.send(Op::Read(reader)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
     }
 
     async fn ask(&self, op: impl FnOnce(oneshot::Sender<Result<()>>) -> Op) -> Result<()> {

@@ -41,6 +41,53 @@ fn a_citizen_is_answered_and_both_talk() {
     w.ends();
 }
 
+/// One agent with two telephones: the one that registered last is rung first.
+fn desk_and_soft(w: &mut World, soft_does: Manner) -> (usize, usize) {
+    let (desk, soft) = (w.agent("8001"), w.agent("8001"));
+    w.phones[soft].manner = soft_does;
+    (desk, soft)
+}
+
+#[test]
+fn a_telephone_that_cannot_be_rung_gives_way_to_the_users_other_one() {
+    for status in [408, 430, 480, 503] {
+        let mut w = World::new();
+        let (desk, soft) = desk_and_soft(&mut w, Manner::Refuses(status));
+        let citizen = w.citizen("1001");
+        w.calls(citizen);
+        w.run(4);
+        assert_eq!(w.phones[soft].legs.len(), 1, "the newest was rung first");
+        assert!(w.is_up(desk) && w.converse(&[citizen, desk]), "{status}");
+        w.ends();
+    }
+}
+
+#[test]
+fn the_users_own_refusal_counts_for_all_telephones() {
+    let mut w = World::new();
+    let (desk, soft) = desk_and_soft(&mut w, Manner::Refuses(486));
+    let citizen = w.citizen("1001");
+    w.calls(citizen);
+    w.run(2);
+    assert_eq!((w.phones[soft].legs.len(), w.phones[desk].legs.len()), (1, 0));
+    assert_eq!(w.state(citizen), StateName::Queued);
+    w.ends();
+}
+
+#[test]
+fn the_ring_time_is_that_of_all_telephones_together() {
+    let mut w = World::new();
+    let (desk, soft) = desk_and_soft(&mut w, Manner::Refuses(480));
+    w.phones[desk].manner = Manner::NeverAnswers;
+    let citizen = w.citizen("1001");
+    w.calls(citizen);
+    w.run(10);
+    assert!(w.is_rung(desk) && !w.is_rung(soft));
+    w.until(13, "ringing ends", |w| !w.is_rung(desk));
+    assert_eq!(w.state(citizen), StateName::Queued);
+    w.ends();
+}
+
 #[test]
 fn an_agent_who_never_answers_is_passed_over_and_the_caller_keeps_the_old_place() {
     let mut w = World::new();

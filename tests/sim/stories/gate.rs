@@ -1,7 +1,11 @@
 //! The gate: what is refused, and with which status.
 
-use crate::{phone::Line, world::World};
-use hotline::{app::switch::Input, call::cdr::StateName};
+use crate::{city::TRUNK, phone::Line, world::World};
+use hotline::{
+    app::switch::Input,
+    call::cdr::StateName,
+    sip::endpoint::{self, Flow, Transport},
+};
 
 /// A citizen's session description that offers nothing but G.729.
 const G729: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.100\r\ns=-\r\nc=IN IP4 198.51.100.100\r\nt=0 0\r\n\
@@ -29,6 +33,32 @@ fn an_unknown_number_is_404() {
     w.run(2);
     assert_eq!(w.line(citizen), over("404"));
     assert_eq!(w.kept(), (0, 0));
+    w.ends();
+}
+
+#[test]
+fn a_stranger_hears_nothing() {
+    let mut w = World::new();
+    // An agents' telephone that speaks to the carriers' address, and one that is nobody's.
+    for from in ["203.0.113.9:5060", "10.9.9.9:5060"] {
+        for method in ["INVITE", "REGISTER", "OPTIONS"] {
+            let text = format!(
+                "{method} sip:12345@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{method}\r\n\
+                 From: <sip:x@h>;tag=1\r\nTo: <sip:12345@192.0.2.1>\r\nCall-ID: {method}{from}\r\n\
+                 CSeq: 1 {method}\r\nContact: <sip:x@{from}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+            );
+            let flow = Flow {
+                transport: Transport::Udp,
+                local: TRUNK.parse().expect("an address"),
+                remote: from.parse().expect("an address"),
+                connection: 0,
+            };
+            w.switch_input(Input::Sip(endpoint::Input::Packet { flow, bytes: text.into() }));
+        }
+    }
+    assert!(w.sent.is_empty(), "{:?}", w.sent);
+    let counters = w.switch.endpoint().counters();
+    assert_eq!((counters.strangers, counters.sent, w.switch.endpoint().transaction_count()), (6, 0, 0));
     w.ends();
 }
 
