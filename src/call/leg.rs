@@ -61,6 +61,8 @@ pub struct Leg {
     pub early_media: bool,
     /// Whether we answered with an offer of ours and await the party's answer in the ACK.
     pub awaits_answer: bool,
+    /// Whether the connection to it closed, and nothing has come over another one since.
+    pub cut_off: bool,
     pub media_open: bool,
     pub started_at: UnixMillis,
     pub answered_at: Option<UnixMillis>,
@@ -84,6 +86,7 @@ impl Leg {
             holds_us: false,
             early_media: false,
             awaits_answer: false,
+            cut_off: false,
             media_open: false,
             started_at: at,
             answered_at: None,

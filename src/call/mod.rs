@@ -172,6 +172,7 @@ impl Call {
             Input::Spooled => self.spooled(now),
             Input::SpoolFailed => self.refuse_caller(now, 503, 41),
             Input::Sip { leg, event } => self.sip_event(now, leg, event),
+            Input::FlowFailed { leg } => self.flow_failed(now, leg),
             Input::NoRoute { leg } => {
                 self.leg_over(now, leg, Ending { whose: Whose::Us, what: What::Failed, sip: 480, q850: 20 })
             }

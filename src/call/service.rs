@@ -139,6 +139,22 @@ impl Call {
         self.timers.retain(|(_, timer)| *timer != Timer::Lost(id));
     }
 
+    /// The connection of a leg closed. While its voice is heard it is not lost: its telephone may open another one.
+    pub(super) fn flow_failed(&mut self, now: Now, id: LegId) {
+        if let Some(leg) = self.leg_mut(id) {
+            leg.cut_off = true;
+        }
+        self.unanswered(now, id);
+    }
+
+    /// A leg can neither be heard nor be asked: whoever waits for its sign of life waits in vain.
+    pub(super) fn unanswered(&mut self, now: Now, id: LegId) {
+        let cut_off = self.leg(id).is_some_and(|leg| leg.cut_off);
+        if cut_off && self.timers.iter().any(|(_, timer)| *timer == Timer::Lost(id)) {
+            self.leg_lost(now, id);
+        }
+    }
+
     fn silent(&mut self, now: Now, id: LegId, length: Duration) {
         let Some(leg) = self.leg(id).filter(|leg| leg.state == LegState::Up) else { return };
         let settings = self.settings.clone();

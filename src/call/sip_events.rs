@@ -22,6 +22,9 @@ impl Call {
     pub(super) fn sip_event(&mut self, now: Now, id: LegId, event: LegEvent) {
         let Some(role) = self.leg(id).map(|leg| leg.role.clone()) else { return };
         let whose = role.whose();
+        if let (true, Some(leg)) = (came_from_peer(&event), self.leg_mut(id)) {
+            leg.cut_off = false;
+        }
         match event {
             LegEvent::Progress { sdp, .. } => self.progress(id, sdp),
             LegEvent::Answered { sdp, .. } => self.answered(now, id, sdp),
@@ -38,13 +41,12 @@ impl Call {
                 let response = Box::new(Response::to_request(&request, status, reason));
                 self.sip(SipCommand::Respond { transaction, response });
             }
-            LegEvent::Response { status, .. } => {
-                if status == 481 || status == 408 {
-                    self.leg_lost(now, id);
-                } else {
-                    self.alive(id);
-                }
-            }
+            LegEvent::Response { status, response, .. } => match response {
+                _ if status == 481 || status == 408 => self.leg_lost(now, id),
+                Some(_) => self.alive(id),
+                // It could not even be sent: no sign of life.
+                None => self.unanswered(now, id),
+            },
             LegEvent::Cancelled { .. } => {
                 self.leg_over(now, id, Ending { whose, what: What::Abandoned, sip: 487, q850: 16 })
             }
@@ -306,5 +308,26 @@ impl Call {
         } else {
             self.finish(now, ending);
         }
+    }
+}
+
+/// Whether an event of a confirmed dialog shows that its peer still reaches us.
+fn came_from_peer(event: &LegEvent) -> bool {
+    match event {
+        LegEvent::Offer { .. }
+        | LegEvent::OfferConfirmed { .. }
+        | LegEvent::OfferAnswered { .. }
+        | LegEvent::Request { .. } => true,
+        LegEvent::Response { response, .. } => response.is_some(),
+        LegEvent::Cancelled { .. }
+        | LegEvent::Confirmed { .. }
+        | LegEvent::NoAck
+        | LegEvent::Progress { .. }
+        | LegEvent::Answered { .. }
+        | LegEvent::Failed { .. }
+        | LegEvent::OfferFailed { .. }
+        | LegEvent::Ended { .. }
+        | LegEvent::Gone
+        | LegEvent::Lost { .. } => false,
     }
 }

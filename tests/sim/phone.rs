@@ -101,7 +101,9 @@ pub struct Phone {
     pub name: String,
     pub endpoint: Endpoint,
     pub sip: SocketAddr,
-    server: SocketAddr,
+    pub server: SocketAddr,
+    /// The number of its TCP connection; None: it speaks UDP.
+    pub connection: Option<u64>,
     pub manner: Manner,
     /// A dead one neither sends nor receives, but does not know.
     pub dead: bool,
@@ -129,6 +131,7 @@ impl Phone {
             endpoint: Endpoint::new(EndpointConfig::default(), ids.clone(), seed),
             sip,
             server: if agent { AGENTS } else { TRUNK }.parse().expect("an address"),
+            connection: None,
             manner: Manner::AnswersAfter(Duration::from_secs(1)),
             dead: false,
             mute: false,
@@ -145,8 +148,15 @@ impl Phone {
         }
     }
 
-    fn flow(&self) -> Flow {
-        Flow { transport: Transport::Udp, local: self.sip, remote: self.server, connection: 0 }
+    /// Its way to the switch.
+    pub fn flow(&self) -> Flow {
+        let (transport, connection) = self.connection.map_or((Transport::Udp, 0), |number| (Transport::Tcp, number));
+        Flow { transport, local: self.sip, remote: self.server, connection }
+    }
+
+    /// The same way as the switch sees it.
+    pub fn flow_to_it(&self) -> Flow {
+        Flow { local: self.server, remote: self.sip, ..self.flow() }
     }
 
     fn new_leg(&mut self, id: LegId, line: Line) -> &mut PhoneLeg {
@@ -279,9 +289,8 @@ impl Phone {
         let _ = self.endpoint.request(now, id, Method::Options, &[], Bytes::new());
     }
 
-    pub fn receive(&mut self, now: Now, from: SocketAddr, bytes: Bytes) {
+    pub fn receive(&mut self, now: Now, flow: Flow, bytes: Bytes) {
         if !self.dead {
-            let flow = Flow { transport: Transport::Udp, local: self.sip, remote: from, connection: 0 };
             self.endpoint.handle_input(now, Input::Packet { flow, bytes });
         }
     }

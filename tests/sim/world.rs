@@ -24,7 +24,7 @@ use hotline::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -44,8 +44,16 @@ pub struct Network {
 pub type Who = usize;
 
 enum Happening {
-    Sip { from: SocketAddr, to: SocketAddr, bytes: Bytes },
-    Rtp { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    /// `flow` as the receiver sees it.
+    Sip {
+        flow: endpoint::Flow,
+        bytes: Bytes,
+    },
+    Rtp {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
     Spooled(CallId),
     Act(Who, Act),
 }
@@ -76,6 +84,8 @@ pub struct World {
     started: Instant,
     seed: u64,
     by_ip: HashMap<IpAddr, Who>,
+    /// The numbers of TCP connections that are closed.
+    closed: BTreeSet<u64>,
     ended: bool,
 }
 
@@ -108,6 +118,7 @@ impl World {
             started: now.mono,
             seed,
             by_ip: HashMap::new(),
+            closed: BTreeSet::new(),
             ended: false,
         }
     }
@@ -131,13 +142,18 @@ impl World {
     /// An agent's telephone, registered and ready; it answers after a second.
     pub fn agent(&mut self, number: &str) -> Who {
         let who = self.agent_at_home(number);
-        self.phones[who].register(self.now, &city::password(number));
+        self.signs_on(who);
+        who
+    }
+
+    fn signs_on(&mut self, who: Who) {
+        let number = self.phones[who].name.clone();
+        self.phones[who].register(self.now, &city::password(&number));
         let patience = self.now.mono + Duration::from_secs(32);
         while self.phones[who].registered.is_none() && self.now.mono < patience {
             self.run_ms(20);
         }
         assert_eq!(self.phones[who].registered, Some(200), "{number} registers");
-        who
     }
 
     /// An agent's telephone that is not registered.
@@ -154,7 +170,26 @@ impl World {
         who
     }
 
+    /// As `agent`, over a TCP connection of its own.
+    pub fn agent_on_tcp(&mut self, number: &str) -> Who {
+        let who = self.agent_at_home(number);
+        self.number += 1;
+        self.phones[who].connection = Some(self.number);
+        self.signs_on(who);
+        who
+    }
+
     // ---- what they do ----
+
+    /// The connection of a telephone closes; both sides find out.
+    pub fn connection_closes(&mut self, who: Who) {
+        let (ours, theirs) = (self.phones[who].flow_to_it(), self.phones[who].flow());
+        self.closed.insert(ours.connection);
+        self.switch_now();
+        self.flow_failed(ours);
+        self.flow_failed(theirs);
+        self.settle();
+    }
 
     /// A citizen calls 12345.
     pub fn calls(&mut self, who: Who) -> LegId {
@@ -365,13 +400,10 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Sip { from, to, bytes } => match self.by_ip.get(&to.ip()) {
-                Some(who) => self.phones[*who].receive(self.now, from, bytes),
-                None => {
-                    let transport = endpoint::Transport::Udp;
-                    let flow = endpoint::Flow { transport, local: to, remote: from, connection: 0 };
-                    self.switch.handle_input(self.now, Input::Sip(endpoint::Input::Packet { flow, bytes }));
-                }
+            Happening::Sip { flow, .. } if self.closed.contains(&flow.connection) => {}
+            Happening::Sip { flow, bytes } => match self.by_ip.get(&flow.local.ip()) {
+                Some(who) => self.phones[*who].receive(self.now, flow, bytes),
+                None => self.switch.handle_input(self.now, Input::Sip(endpoint::Input::Packet { flow, bytes })),
             },
             Happening::Rtp { from, to, bytes } => match self.by_ip.get(&to.ip()) {
                 Some(who) => self.phones[*who].hear(self.now, to, &bytes),
@@ -467,12 +499,30 @@ impl World {
     }
 
     fn post_sip(&mut self, flow: endpoint::Flow, bytes: Bytes) {
+        if self.closed.contains(&flow.connection) {
+            return self.flow_failed(flow);
+        }
         let (from, to) = (flow.local, flow.remote);
         let line = format!("{}>{}: {}", self.name(from), self.name(to), summary(&bytes));
         let lost = (self.lose)(&line);
         self.sent.push(line);
         if !lost {
-            self.carry(|bytes| Happening::Sip { from, to, bytes }, bytes);
+            let flow = endpoint::Flow { local: to, remote: from, ..flow };
+            if flow.connection == 0 {
+                self.carry(|bytes| Happening::Sip { flow, bytes }, bytes);
+            } else {
+                // A stream loses nothing and keeps its order.
+                self.plan(Duration::from_millis(self.network.delay.1), Happening::Sip { flow, bytes });
+            }
+        }
+    }
+
+    /// Tells the sender that a connection is closed.
+    fn flow_failed(&mut self, flow: endpoint::Flow) {
+        let failed = endpoint::Input::FlowFailed { flow };
+        match self.by_ip.get(&flow.local.ip()) {
+            Some(who) => self.phones[*who].endpoint.handle_input(self.now, failed),
+            None => self.switch.handle_input(self.now, Input::Sip(failed)),
         }
     }
 

@@ -207,10 +207,14 @@ impl<M: MediaPort> Switch<M> {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Sip(input) => {
-                if let endpoint::Input::FlowFailed { flow } = &input {
-                    self.registrar.flow_failed(now, *flow);
-                }
+                let failed = match &input {
+                    endpoint::Input::FlowFailed { flow } => Some(*flow),
+                    endpoint::Input::Packet { .. } => None,
+                };
                 self.endpoint.handle_input(now, input);
+                if let Some(flow) = failed {
+                    self.flow_failed(now, flow);
+                }
             }
             Input::Media(event) => self.media_event(now, event),
             Input::Spooled { call, durable } => {
@@ -355,6 +359,19 @@ impl<M: MediaPort> Switch<M> {
             }
             endpoint::Output::Event(endpoint::Event::Response { .. }) => {}
             endpoint::Output::Event(endpoint::Event::Leg { leg, event }) => self.leg_event(now, leg, event),
+        }
+    }
+
+    /// A connection closed: registrations over it are void, and calls over it have lost one of their ways.
+    fn flow_failed(&mut self, now: Now, flow: Flow) {
+        self.registrar.flow_failed(now, flow);
+        if flow.connection == 0 {
+            return;
+        }
+        for leg in self.endpoint.legs_on(flow) {
+            if let Some(call) = self.legs.get(&leg).copied() {
+                self.tell(now, call, call::Input::FlowFailed { leg });
+            }
         }
     }
 

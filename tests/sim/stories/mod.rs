@@ -2,6 +2,7 @@
 
 mod agents;
 mod citizens;
+mod connections;
 mod departments;
 mod gate;
 mod network;
