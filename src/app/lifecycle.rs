@@ -227,7 +227,7 @@ pub(super) fn finished(record: &CallRecord) -> Option<FinishedCall> {
             number,
             queue: queue.clone(),
             enqueued_at,
-            reason: "abandoned".to_owned(),
+            reason: record.left_queue.clone().unwrap_or_else(|| "abandoned".to_owned()),
         }),
         _ => None,
     };

@@ -48,6 +48,7 @@ impl App {
                     answered_at: Some(accepted.at),
                     queue: None,
                     enqueued_at: None,
+                    left_queue: None,
                     served_at: None,
                     agent: None,
                     ended_at: None,

@@ -168,7 +168,7 @@ impl Call {
                 self.flow = Some(ivr::Session::new(flow, &caller, self.settings.hours.clone(), now));
                 self.follow_flow(now);
             }
-            Route::Queue(queue) => self.enqueue(now, queue, 0, false),
+            Route::Queue(queue) => self.enqueue(now, queue, 0, None, false),
             Route::Dial { target, recorded } => {
                 let other = self.new_leg(now, Role::Other);
                 self.phase = Phase::Ringing { other, recorded };
@@ -199,10 +199,7 @@ impl Call {
                 },
                 flow::Output::StopPlay => self.hush(self.caller),
                 flow::Output::Enqueue { queue, max_wait, priority, .. } => {
-                    self.enqueue(now, queue, priority, false);
-                    if let Some(max_wait) = max_wait {
-                        self.timers.push((now.mono + max_wait, Timer::QueueWait));
-                    }
+                    self.enqueue(now, queue, priority, max_wait, false);
                 }
                 flow::Output::LeaveQueue => self.leave_queue(now),
                 // Every caller who was in a queue and reached nobody is owed a call: the record says so already.
@@ -223,19 +220,27 @@ impl Call {
     }
 
     /// Puts the caller into a queue; its rank is that of the first time.
-    pub(super) fn enqueue(&mut self, now: Now, queue: QueueName, priority: u16, front: bool) {
+    pub(super) fn enqueue(
+        &mut self,
+        now: Now,
+        queue: QueueName,
+        priority: u16,
+        max_wait: Option<Duration>,
+        front: bool,
+    ) {
+        self.record.left_queue = None;
         let enqueued_at = *self.record.enqueued_at.get_or_insert(now.wall);
         self.record.queue = Some(queue.clone());
         self.phase = Phase::Waiting { ringing: None };
         self.say(Said::Enqueued { queue: queue.clone() });
         let call = self.record.id;
-        self.acd(acd::Input::Enqueue { call, queue, enqueued_at, priority, front, sticky: None });
+        self.acd(acd::Input::Enqueue { call, queue, enqueued_at, priority, front, max_wait, sticky: None });
     }
 
     /// Back to the queue, before everybody who has not been served yet.
     pub(super) fn enqueue_in_front(&mut self, now: Now) {
         let queue = self.record.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into());
-        self.enqueue(now, queue, 0, true);
+        self.enqueue(now, queue, 0, None, true);
         self.announce(self.caller, &["prompts/zh/agent_lost.wav".to_owned()]);
     }
 
@@ -245,6 +250,7 @@ impl Call {
             return;
         }
         self.leave_queue(now);
+        self.record.left_queue = Some(why.to_owned());
         if self.flow.is_some() {
             self.tell_flow(now, flow::Input::QueueLeft { why: why.to_owned() });
             self.follow_flow(now);
@@ -259,7 +265,6 @@ impl Call {
         if let Some(leg) = ringing {
             self.hang_up(now, leg, Ending::bye(Whose::Us, What::Withdrawn));
         }
-        self.timers.retain(|(_, timer)| *timer != Timer::QueueWait);
         self.hush(self.caller);
         self.phase = Phase::Flow;
     }

@@ -163,6 +163,9 @@ pub struct CallRecord {
     pub queue: Option<QueueName>,
     /// When the caller first joined a queue; never changes after that.
     pub enqueued_at: Option<UnixMillis>,
+    /// Why the queue gave the caller up: `max_wait`, `full`, `empty`, `no_such_queue`; none where it did not.
+    #[serde(default)]
+    pub left_queue: Option<String>,
     /// When an agent first answered.
     pub served_at: Option<UnixMillis>,
     pub agent: Option<AgentNo>,

@@ -128,6 +128,7 @@ impl Call {
             answered_at: None,
             queue: None,
             enqueued_at: None,
+            left_queue: None,
             served_at: None,
             agent: None,
             ended_at: None,

@@ -55,7 +55,6 @@ impl Call {
     fn confirmed(&mut self, now: Now, offer: OfferId) {
         let Some(leg) = self.leg_of_offer(offer) else { return };
         let Some(Role::Agent { agent }) = self.leg(leg).map(|leg| leg.role.clone()) else { return };
-        self.timers.retain(|(_, timer)| *timer != Timer::QueueWait);
         self.record.agent = Some(agent.clone());
         self.hush(self.caller);
         self.flow = None;

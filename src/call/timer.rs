@@ -17,8 +17,6 @@ pub(super) enum Timer {
     /// A silent leg gave no sign of life.
     Lost(LegId),
     MaxCall,
-    /// The flow allowed only so long in the queue.
-    QueueWait,
 }
 
 impl Call {
@@ -35,7 +33,6 @@ impl Call {
             match self.timers.swap_remove(due).1 {
                 Timer::Ring(leg) => self.ring_timeout(now, leg),
                 Timer::Lost(leg) => self.leg_lost(now, leg),
-                Timer::QueueWait => self.overflow(now, "max_wait"),
                 Timer::MaxCall => {
                     self.finish(now, Ending { whose: Whose::Us, what: What::Answered, sip: 0, q850: 102 })
                 }
