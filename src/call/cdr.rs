@@ -143,7 +143,7 @@ pub struct ThreeWayRecord {
     pub hotline: HotlineNo,
     pub at: UnixMillis,
     /// `dialling`, `ringing`, `answered`, `joined`, `busy`, `no_answer`, `rejected`, `failed`, `closed`, `unknown`,
-    /// `merged`, `separate`, `cancelled`.
+    /// `merged`, `separate`, `cancelled`, `not_joined`.
     pub outcome: String,
     /// When a person of the department was joined with the citizen.
     pub joined_at: Option<UnixMillis>,

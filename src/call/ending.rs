@@ -19,6 +19,7 @@ impl Call {
         if matches!(self.phase, Phase::Ending | Phase::Over) {
             return;
         }
+        self.close_attempt("cancelled");
         self.release_everybody(now);
         self.phase = Phase::Ending;
         self.timers.clear();

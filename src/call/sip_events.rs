@@ -259,9 +259,7 @@ impl Call {
         if ending.what == What::Lost && self.is_agent(id) {
             self.agent_gone(now, id, ending);
         } else {
-            if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
-                self.release_agent(now, None, agent);
-            }
+            self.part_with_agent(now, id, ending);
             self.finish(now, ending);
         }
     }
@@ -269,25 +267,30 @@ impl Call {
     /// The agent is gone while a department is on the call: the others go on; if it had not answered, back to the queue.
     fn agent_left_department(&mut self, now: Now, id: LegId, department: LegId, ending: Ending) {
         if self.leg(department).is_some_and(|leg| leg.state == LegState::Up) {
-            if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
-                self.release_agent(now, None, agent);
-            }
+            self.part_with_agent(now, id, ending);
             self.hand_over(now, department);
         } else {
+            self.close_attempt("cancelled");
             self.hang_up(now, department, Ending { whose: Whose::Us, what: What::Withdrawn, sip: 487, q850: 16 });
             self.agent_gone(now, id, ending);
         }
     }
 
-    /// The agent is gone and nobody else is there for the citizen: a holding clip, and the front of the queue. Who only
-    /// hung up stays as ready as before; a telephone that died is rung no more.
+    /// An agent's part in the call is over. Who only hung up stays as ready as before; a telephone that died is rung no
+    /// more.
+    fn part_with_agent(&mut self, now: Now, id: LegId, ending: Ending) {
+        let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) else { return };
+        if ending.what == What::Lost {
+            let status = acd::Status::NotReady { reason: "phone_lost".to_owned() };
+            self.acd(acd::Input::SetStatus { agent: agent.clone(), status });
+        }
+        self.release_agent(now, None, agent);
+    }
+
+    /// The agent is gone and nobody else is there for the citizen: a holding clip, and the front of the queue.
     fn agent_gone(&mut self, now: Now, id: LegId, ending: Ending) {
+        self.part_with_agent(now, id, ending);
         if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
-            if ending.what == What::Lost {
-                let status = acd::Status::NotReady { reason: "phone_lost".to_owned() };
-                self.acd(acd::Input::SetStatus { agent: agent.clone(), status });
-            }
-            self.release_agent(now, None, agent.clone());
             self.say(Said::AgentLost { agent });
         }
         self.hush(self.caller);

@@ -184,10 +184,7 @@ impl Call {
                 What::Answered => "not_joined",
                 What::Abandoned | What::Failed | What::Lost => "failed",
             };
-            if self.record.three_way.last().is_some_and(|a| matches!(&*a.outcome, "dialling" | "ringing" | "answered"))
-            {
-                self.outcome(named);
-            }
+            self.close_attempt(named);
             if let Some(attempt) = self.record.three_way.last() {
                 let (hotline, reason) = (attempt.hotline.clone(), attempt.outcome.clone());
                 self.say(Said::ThreeWayFailed { hotline, reason });
@@ -203,6 +200,13 @@ impl Call {
             attempt.outcome = "joined".to_owned();
             let hotline = attempt.hotline.clone();
             self.say(Said::ThreeWayJoined { hotline });
+        }
+    }
+
+    /// An attempt that is still under way has come to this.
+    pub(super) fn close_attempt(&mut self, outcome: &str) {
+        if self.record.three_way.last().is_some_and(|a| matches!(&*a.outcome, "dialling" | "ringing" | "answered")) {
+            self.outcome(outcome);
         }
     }
 

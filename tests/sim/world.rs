@@ -18,7 +18,7 @@ use hotline::{
         message::Said,
     },
     clock::{Now, UnixMillis},
-    ids::{CallId, LegId},
+    ids::{AgentNo, CallId, LegId},
     media::sdp::Direction,
     sip::endpoint,
 };
@@ -76,6 +76,8 @@ pub struct World {
     pub said: Vec<(CallId, Said)>,
     /// The latest record of each call.
     pub records: BTreeMap<CallId, CallRecord>,
+    /// Agents who were not ready, or signed out, for a while.
+    put_aside: BTreeSet<AgentNo>,
     spooled: BTreeMap<CallId, usize>,
     over: BTreeMap<CallId, usize>,
     agenda: BTreeMap<(Instant, u64), Happening>,
@@ -110,6 +112,7 @@ impl World {
             durable: true,
             said: Vec::new(),
             records: BTreeMap::new(),
+            put_aside: BTreeSet::new(),
             spooled: BTreeMap::new(),
             over: BTreeMap::new(),
             agenda: BTreeMap::new(),
@@ -484,12 +487,16 @@ impl World {
                 *self.over.entry(record.id).or_default() += 1;
                 self.records.insert(record.id, *record);
             }
+            Output::AgentTransition(transition) => {
+                if !matches!(transition.to.status, Status::Ready) {
+                    self.put_aside.insert(transition.agent);
+                }
+            }
             Output::Said { call, said } => self.said.push((call, said)),
             Output::Dialog { .. }
             | Output::RecordingDone { .. }
             | Output::AgentChanged { .. }
             | Output::QueueChanged { .. }
-            | Output::AgentTransition(_)
             | Output::Registered { .. } => {}
         }
     }
@@ -584,6 +591,15 @@ impl World {
             assert_eq!(record.state, StateName::Ended, "{record:?}");
             let ending = record.ending.expect("a classed ending");
             assert!(record.ended_at.is_some(), "{record:?}");
+            for attempt in &record.three_way {
+                let open = matches!(&*attempt.outcome, "dialling" | "ringing" | "answered");
+                assert!(!open, "an attempt is over with the call: {record:?}");
+            }
+            for leg in record.legs.iter().filter(|leg| leg.answered_at.is_some()) {
+                if let (Role::Agent { agent }, Some(What::Lost)) = (&leg.role, leg.ending.map(|ending| ending.what)) {
+                    assert!(self.put_aside.contains(agent), "{agent} is rung no more: {record:?}");
+                }
+            }
             let served = record.served_at.is_some() || record.dialled != "12345";
             assert!(ending.what != What::Answered || served, "nobody answered: {record:?}");
             for leg in &record.legs {

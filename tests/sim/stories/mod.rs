@@ -1,6 +1,7 @@
 //! The stories, by whom they are about.
 
 mod agents;
+mod attempts;
 mod citizens;
 mod connections;
 mod departments;
