@@ -74,7 +74,7 @@ impl Call {
             self.set_params(caller);
             self.start_route(now);
         } else {
-            self.accept();
+            self.accept(now);
             if self.rings_at_once() {
                 self.start_route(now);
             }
@@ -100,12 +100,13 @@ impl Call {
     }
 
     /// Has the record made durable; 200 waits for that.
-    pub(super) fn accept(&mut self) {
+    pub(super) fn accept(&mut self, now: Now) {
         if std::mem::replace(&mut self.accepting, true) {
             return;
         }
         if self.record.ticket || self.record.cdr {
             self.output.push_back(Output::Spool);
+            self.await_spool(now);
         } else {
             self.output.push_back(Output::Changed { milestone: false });
             self.send_answer();

@@ -22,7 +22,7 @@ impl Call {
         self.close_attempt("cancelled");
         self.release_everybody(now);
         self.phase = Phase::Ending;
-        self.timers.clear();
+        self.await_ending(now);
         self.flow = None;
         self.record.ending.get_or_insert(ending);
         self.record.ended_at.get_or_insert(now.wall);

@@ -67,7 +67,7 @@ impl Call {
         self.record.served_at.get_or_insert(now.wall);
         self.phase = Phase::Talking { other, held: false };
         if self.record.answered_at.is_none() && self.leg(self.caller).is_some_and(|leg| !leg.is_up()) {
-            self.accept();
+            self.accept(now);
         }
         self.record_leg(other);
     }

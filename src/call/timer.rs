@@ -2,12 +2,15 @@
 
 use super::Call;
 use crate::{
-    call::cdr::{Ending, What, Whose},
+    call::{
+        cdr::{Ending, What, Whose},
+        leg::LegState,
+    },
     clock::Now,
     ids::LegId,
     ivr,
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a call's timers are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +20,35 @@ pub(super) enum Timer {
     /// A silent leg gave no sign of life.
     Lost(LegId),
     MaxCall,
+    /// The record did not become durable in time.
+    Durable,
+    /// Some leg's end was never told.
+    Ending,
 }
 
+/// How long the spool may take to keep a record before its caller is refused: our 100 has stopped the caller's timers.
+const DURABLE: Duration = Duration::from_secs(3);
+/// How long legs may take to end: longer than a BYE that nobody answers (64·T1, RFC 3261 section 17.1.2.2).
+const ENDING: Duration = Duration::from_secs(40);
+
 impl Call {
+    /// The record is on its way to the spool.
+    pub(super) fn await_spool(&mut self, now: Now) {
+        self.timers.push((now.mono + DURABLE, Timer::Durable));
+    }
+
+    /// All legs have been asked to end.
+    pub(super) fn await_ending(&mut self, now: Now) {
+        self.timers = vec![(now.mono + ENDING, Timer::Ending)];
+    }
+
+    /// Legs whose end was never told are taken for over.
+    fn give_up_legs(&mut self) {
+        for leg in &mut self.legs {
+            leg.state = LegState::Over;
+        }
+    }
+
     /// When [`Call::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = self.timers.iter().map(|(at, _)| *at).min();
@@ -33,6 +62,9 @@ impl Call {
             match self.timers.swap_remove(due).1 {
                 Timer::Ring(leg) => self.ring_timeout(now, leg),
                 Timer::Lost(leg) => self.leg_lost(now, leg),
+                Timer::Durable if self.record.answered_at.is_some() => {}
+                Timer::Durable => self.refuse_caller(now, 503, 41),
+                Timer::Ending => self.give_up_legs(),
                 Timer::MaxCall => {
                     self.finish(now, Ending { whose: Whose::Us, what: What::Answered, sip: 0, q850: 102 })
                 }

@@ -7,3 +7,4 @@ mod connections;
 mod departments;
 mod gate;
 mod network;
+mod stalls;
