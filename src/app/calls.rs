@@ -229,9 +229,9 @@ mod tests {
 
     /// Served by 8001, who left; 8002 only rang; 8003 talks; 8004 is rung.
     fn record() -> CallRecord {
-        let leg = |id: u64, agent: &str, state: &str, answered: Option<i64>| json!({ "id": id, "role": "agent", "agent": agent, "state": state, "started_at": 1, "answered_at": answered });
+        let leg = |id: u64, agent: &str, state: &str, answered: Option<i64>| json!({ "id": id.to_string(), "role": "agent", "agent": agent, "state": state, "started_at": 1, "answered_at": answered });
         serde_json::from_value(json!({
-            "id": 1, "sip_call_id": "c", "from": "1001", "dialled": "12345", "state": "talking", "started_at": 1,
+            "id": "1", "sip_call_id": "c", "from": "1001", "dialled": "12345", "state": "talking", "started_at": 1,
             "agent": "8001", "keys": "", "ticket": true, "cdr": true, "three_way": [],
             "legs": [
                 leg(2, "8001", "over", Some(2)), leg(3, "8002", "over", None),
