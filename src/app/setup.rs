@@ -150,7 +150,7 @@ fn start_media(settings: &Settings, key: Key, switch: &SwitchHandle) -> anyhow::
     };
     let events = switch.clone();
     let sink = Arc::new(move |event| {
-        // Counted where the mailbox is full; a lost `PlayDone` is made good by the next event of the leg.
+        // Counted where the mailbox is full; announcements have deadlines, silence is told again.
         let _ = events.try_input(Input::Media(event));
     });
     MediaPool::new(config, sink).context("the media threads cannot be started")

@@ -55,7 +55,9 @@ impl Call {
     }
 
     pub(super) fn close_media(&mut self, id: LegId) {
-        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Ring(leg) | Timer::Lost(leg) if *leg == id));
+        self.timers.retain(
+            |(_, timer)| !matches!(timer, Timer::Ring(leg) | Timer::Lost(leg) | Timer::Heard(leg, _) if *leg == id),
+        );
         let Some(leg) = self.leg_mut(id) else { return };
         if std::mem::take(&mut leg.media_open) {
             self.output.push_back(Output::Media(media::Command::RemoveLeg { leg: id }));

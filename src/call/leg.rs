@@ -9,6 +9,7 @@ use crate::{
     ids::{LegId, OfferId},
     media::{engine as media, sdp},
 };
+use std::time::Duration;
 
 /// Where a leg is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Leg {
     pub hears: Option<Hears>,
     /// What is announced to it at the moment.
     pub announcing: Option<media::PlayId>,
+    /// How long that takes, until its deadline is set.
+    pub announcing_for: Option<Duration>,
     /// Whether its party put us on hold by its own telephone.
     pub holds_us: bool,
     /// Whether early media of its own is heard (183 with SDP).
@@ -83,6 +86,7 @@ impl Leg {
             offer: None,
             hears: None,
             announcing: None,
+            announcing_for: None,
             holds_us: false,
             early_media: false,
             awaits_answer: false,

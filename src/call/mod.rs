@@ -280,6 +280,7 @@ impl Call {
     /// After every input: who hears whom, what is shown, whether all is over.
     fn settle(&mut self, now: Now) {
         self.arrange();
+        self.await_announcements(now);
         let state = self.state_name();
         let milestone = std::mem::take(&mut self.milestone) || state != self.record.state;
         self.record.state = state;

@@ -15,6 +15,8 @@ use crate::{
 };
 use std::time::Duration;
 
+/// The most keys of a flow that the record keeps.
+const MOST_KEYS: usize = 64;
 /// How long a key is sent for.
 const KEY_LENGTH: Duration = Duration::from_millis(120);
 
@@ -177,12 +179,13 @@ impl Call {
         }
     }
 
-    fn play_done(&mut self, now: Now, id: LegId, play: media::PlayId) {
+    pub(super) fn play_done(&mut self, now: Now, id: LegId, play: media::PlayId) {
         if let Some(leg) = self.leg_mut(id)
             && leg.announcing == Some(play)
         {
             leg.announcing = None;
         }
+        self.timers.retain(|(_, timer)| *timer != Timer::Heard(id, play));
         if let Some((of, token)) = self.flow_play
             && of == play
         {
@@ -204,9 +207,13 @@ impl Call {
     }
 
     fn digit(&mut self, now: Now, id: LegId, digit: char) {
-        self.say(Said::Key { leg: id, key: digit });
+        // The record changes only where the key is kept.
+        self.output.push_back(Output::Said(Said::Key { leg: id, key: digit }));
         if id == self.caller && matches!(self.phase, Phase::Flow | Phase::Waiting { .. }) {
-            self.record.keys.push(digit);
+            if self.record.keys.len() < MOST_KEYS {
+                self.record.keys.push(digit);
+                self.changed = true;
+            }
             self.tell_flow(now, flow::Input::Digit(digit));
             return self.follow_flow(now);
         }

@@ -9,6 +9,7 @@ use crate::{
     clock::Now,
     ids::LegId,
     ivr,
+    media::engine::PlayId,
 };
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ pub(super) enum Timer {
     /// A silent leg gave no sign of life.
     Lost(LegId),
     MaxCall,
+    /// An announcement must have been heard out, whether we were told so or not.
+    Heard(LegId, PlayId),
     /// The record did not become durable in time.
     Durable,
     /// Some leg's end was never told.
@@ -28,6 +31,8 @@ pub(super) enum Timer {
 
 /// How long the spool may take to keep a record before its caller is refused: our 100 has stopped the caller's timers.
 const DURABLE: Duration = Duration::from_secs(3);
+/// How much later than its clips' length an announcement's end may be told.
+const HEARD: Duration = Duration::from_secs(2);
 /// How long legs may take to end: longer than a BYE that nobody answers (64·T1, RFC 3261 section 17.1.2.2).
 const ENDING: Duration = Duration::from_secs(40);
 
@@ -35,6 +40,15 @@ impl Call {
     /// The record is on its way to the spool.
     pub(super) fn await_spool(&mut self, now: Now) {
         self.timers.push((now.mono + DURABLE, Timer::Durable));
+    }
+
+    /// Sets deadlines to announcements that have begun: the word of their end may be lost on its way.
+    pub(super) fn await_announcements(&mut self, now: Now) {
+        for leg in &mut self.legs {
+            if let (Some(length), Some(play)) = (leg.announcing_for.take(), leg.announcing) {
+                self.timers.push((now.mono + length + HEARD, Timer::Heard(leg.id, play)));
+            }
+        }
     }
 
     /// All legs have been asked to end.
@@ -64,6 +78,7 @@ impl Call {
                 Timer::Lost(leg) => self.leg_lost(now, leg),
                 Timer::Durable if self.record.answered_at.is_some() => {}
                 Timer::Durable => self.refuse_caller(now, 503, 41),
+                Timer::Heard(leg, play) => self.play_done(now, leg, play),
                 Timer::Ending => self.give_up_legs(),
                 Timer::MaxCall => {
                     self.finish(now, Ending { whose: Whose::Us, what: What::Answered, sip: 0, q850: 102 })
