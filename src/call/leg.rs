@@ -9,7 +9,7 @@ use crate::{
     ids::{LegId, OfferId},
     media::{engine as media, sdp},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where a leg is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct Leg {
     pub awaits_answer: bool,
     /// Whether the connection to it closed, and nothing has come over another one since.
     pub cut_off: bool,
+    /// When it was last asked for a sign of life.
+    pub probed_at: Option<Instant>,
     pub media_open: bool,
     pub started_at: UnixMillis,
     pub answered_at: Option<UnixMillis>,
@@ -91,6 +93,7 @@ impl Leg {
             early_media: false,
             awaits_answer: false,
             cut_off: false,
+            probed_at: None,
             media_open: false,
             started_at: at,
             answered_at: None,

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// The most keys of a flow that the record keeps.
 const MOST_KEYS: usize = 64;
+/// How often an agent's telephone is asked for a sign of life while it holds us.
+const HELD_PROBE: Duration = Duration::from_secs(15);
 /// How long a key is sent for.
 const KEY_LENGTH: Duration = Duration::from_millis(120);
 
@@ -129,7 +131,7 @@ impl Call {
         match event {
             media::Event::Digit { leg, digit } => self.digit(now, leg, digit),
             media::Event::PlayDone { leg, id } => self.play_done(now, leg, id),
-            media::Event::Silent { leg, length } => self.silent(now, leg, length),
+            media::Event::Silent { leg, length, held } => self.silent(now, leg, length, held),
             media::Event::Heard { leg } => self.alive(leg),
             _ => {}
         }
@@ -156,13 +158,19 @@ impl Call {
         }
     }
 
-    fn silent(&mut self, now: Now, id: LegId, length: Duration) {
+    fn silent(&mut self, now: Now, id: LegId, length: Duration, held: bool) {
         let Some(leg) = self.leg(id).filter(|leg| leg.state == LegState::Up) else { return };
         let settings = self.settings.clone();
         if let Role::Agent { .. } = leg.role {
-            if length >= settings.agent_probe && !self.timers.iter().any(|(_, timer)| *timer == Timer::Lost(id)) {
+            // Who holds us sends nothing: it is asked all the same, less often.
+            let due = !held || leg.probed_at.is_none_or(|at| now.mono.duration_since(at) >= HELD_PROBE);
+            if due && length >= settings.agent_probe && !self.timers.iter().any(|(_, timer)| *timer == Timer::Lost(id))
+            {
                 let rest = settings.agent_lost.saturating_sub(settings.agent_probe);
                 self.timers.push((now.mono + rest, Timer::Lost(id)));
+                if let Some(leg) = self.leg_mut(id) {
+                    leg.probed_at = Some(now.mono);
+                }
                 self.sip(SipCommand::Probe { leg: id });
             }
             return;
@@ -173,7 +181,7 @@ impl Call {
             Phase::Consulting { department, .. } => department == id,
             _ => false,
         };
-        let limit = if talking && !leg.holds_us { settings.silence_talking } else { settings.silence_waiting };
+        let limit = if talking && !held && !leg.holds_us { settings.silence_talking } else { settings.silence_waiting };
         if length >= limit {
             self.leg_lost(now, id);
         }

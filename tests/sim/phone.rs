@@ -284,6 +284,16 @@ impl Phone {
         }
     }
 
+    /// Holds as telephones did before RFC 3264: the address to send to is all zeros.
+    pub fn hold_by_zeros(&mut self, now: Now, id: LegId) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            let offer = leg.session.offer(Direction::SendRecv);
+            let own = format!("c=IN IP4 {}", self.sip.ip());
+            let zeros = String::from_utf8_lossy(&offer).replace(&own, "c=IN IP4 0.0.0.0");
+            let _ = self.endpoint.offer(now, id, zeros.into());
+        }
+    }
+
     /// Asks for a sign of life inside the dialog.
     pub fn probe(&mut self, now: Now, id: LegId) {
         let _ = self.endpoint.request(now, id, Method::Options, &[], Bytes::new());

@@ -6,5 +6,6 @@ mod citizens;
 mod connections;
 mod departments;
 mod gate;
+mod holds;
 mod network;
 mod stalls;
