@@ -80,7 +80,14 @@ impl Call {
         let to = match self.phase {
             Phase::Consulting { department, .. } | Phase::ThreeWay { department, .. } => department,
             Phase::Talking { .. } => self.caller,
-            _ => return Err(Rejected::NoAgent),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::HandedOver { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => return Err(Rejected::NoAgent),
         };
         for digit in digits.chars() {
             self.send_key(to, digit);
@@ -103,7 +110,15 @@ impl Call {
                 Phase::Consulting { department, .. } | Phase::ThreeWay { department, .. } => {
                     self.drop_leg(now, department)
                 }
-                _ => Err(Rejected::NoDepartment),
+                Phase::Accepting
+                | Phase::Flow
+                | Phase::Waiting { .. }
+                | Phase::Talking { .. }
+                | Phase::HandedOver { .. }
+                | Phase::Ringing { .. }
+                | Phase::Parked
+                | Phase::Ending
+                | Phase::Over => Err(Rejected::NoDepartment),
             },
             Keyed::ToggleHold => self.hold(!matches!(self.phase, Phase::Talking { held: true, .. })),
         };

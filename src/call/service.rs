@@ -179,7 +179,14 @@ impl Call {
             Phase::Talking { held: false, .. } | Phase::ThreeWay { .. } | Phase::HandedOver { .. } => true,
             // The agent talks to it, the citizen is on hold.
             Phase::Consulting { department, .. } => department == id,
-            _ => false,
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { held: true, .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => false,
         };
         let limit = if talking && !held && !leg.holds_us { settings.silence_talking } else { settings.silence_waiting };
         if length >= limit {
@@ -239,7 +246,14 @@ impl Call {
             Phase::Consulting { agent, department, .. } => vec![agent, department],
             Phase::ThreeWay { agent, department } => vec![self.caller, agent, department],
             Phase::HandedOver { department } => vec![self.caller, department],
-            _ => Vec::new(),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { held: true, .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => Vec::new(),
         };
         if !connected.contains(&from) {
             return;

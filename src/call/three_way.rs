@@ -25,7 +25,14 @@ impl Call {
             Phase::Consulting { .. } | Phase::ThreeWay { .. } | Phase::HandedOver { .. } => {
                 return Err(Rejected::DepartmentPresent);
             }
-            _ => return Err(Rejected::NoAgent),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => return Err(Rejected::NoAgent),
         };
         let name = hotline.as_str().to_owned();
         let department = LegId(self.ids.next());
@@ -141,7 +148,14 @@ impl Call {
                 Ok(())
             }
             Phase::ThreeWay { .. } | Phase::HandedOver { .. } => Err(Rejected::DepartmentPresent),
-            _ => Err(Rejected::NoDepartment),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => Err(Rejected::NoDepartment),
         }
     }
 
@@ -149,7 +163,15 @@ impl Call {
     pub(super) fn leave(&mut self, now: Now) -> Result<(), Rejected> {
         let (agent, department) = match self.phase {
             Phase::Consulting { agent, department, .. } | Phase::ThreeWay { agent, department } => (agent, department),
-            _ => return Err(Rejected::NoDepartment),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { .. }
+            | Phase::HandedOver { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => return Err(Rejected::NoDepartment),
         };
         if !self.leg(department).is_some_and(|leg| leg.state == LegState::Up) {
             return Err(Rejected::DepartmentNotAnswered);
