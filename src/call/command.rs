@@ -63,7 +63,20 @@ impl Call {
         };
         let ending = Ending::bye(whose, What::Withdrawn);
         self.hang_up(now, id, ending);
-        self.left(now, id, ending);
+        match self.phase {
+            Phase::Talking { other, .. } if other == id && self.is_agent(id) => self.agent_gone(now, id, ending),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { .. }
+            | Phase::Consulting { .. }
+            | Phase::ThreeWay { .. }
+            | Phase::HandedOver { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => self.left(now, id, ending),
+        }
         Ok(())
     }
 

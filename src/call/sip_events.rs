@@ -288,7 +288,7 @@ impl Call {
     }
 
     /// The agent is gone and nobody else is there for the citizen: a holding clip, and the front of the queue.
-    fn agent_gone(&mut self, now: Now, id: LegId, ending: Ending) {
+    pub(super) fn agent_gone(&mut self, now: Now, id: LegId, ending: Ending) {
         self.part_with_agent(now, id, ending);
         if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
             self.say(Said::AgentLost { agent });

@@ -142,8 +142,11 @@ impl Call {
             Phase::Consulting { department, join_on_answer, .. } => {
                 let department = *department;
                 *join_on_answer = true;
-                if self.leg(department).is_some_and(|leg| leg.state == LegState::Up) {
-                    self.join(now);
+                match self.leg(department).filter(|leg| leg.state == LegState::Up).map(|leg| leg.announcing) {
+                    // It is still being told that the call is recorded.
+                    Some(Some(notice)) => self.notice = Some((notice, Notice::Join)),
+                    Some(None) => self.join(now),
+                    None => {}
                 }
                 Ok(())
             }
@@ -183,9 +186,9 @@ impl Call {
     }
 
     pub(super) fn hand_over(&mut self, now: Now, department: LegId) {
+        // A notice that still plays to the department is heard out.
         self.phase = Phase::HandedOver { department };
         self.notice = None;
-        self.hush(department);
         self.hush(self.caller);
         self.mark_joined(now);
     }

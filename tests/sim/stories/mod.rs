@@ -3,6 +3,7 @@
 mod agents;
 mod attempts;
 mod citizens;
+mod commands;
 mod connections;
 mod departments;
 mod gate;
