@@ -352,7 +352,7 @@ impl Acd {
 
     fn add_waiter(&mut self, waiter: Waiter) {
         let (call, queue) = (waiter.place.call, waiter.queue);
-        self.queues[queue].waiting.insert(waiter.place);
+        self.queues[queue].add_waiting(waiter.place, waiter.joined);
         if let Some(due) = waiter.due() {
             self.timers.insert((due, Timer::Caller(call)));
         }
