@@ -77,6 +77,10 @@ auth = "digest"
 algorithms = ["SHA-256", "MD5"]
 realm = "hotline"
 codecs = ["PCMA", "PCMU"]
+
+[[number]]
+match = ["3XXX"]
+room = true
 "#;
 
 /// An agent's password.

@@ -119,6 +119,8 @@ pub struct Phone {
     /// Whether it keeps its registration up.
     pub stays: bool,
     registration: Option<Registration>,
+    /// What its last call was challenged with: the next one proves who calls.
+    challenge: Option<Challenge>,
     ids: IdGen,
     next_port: u16,
 }
@@ -143,6 +145,7 @@ impl Phone {
             registered: None,
             stays: true,
             registration: None,
+            challenge: None,
             ids,
             next_port: 10_000,
         }
@@ -190,13 +193,19 @@ impl Phone {
         let own = self.new_leg(id, Line::Calling);
         let sdp = if delayed { None } else { Some(offer.unwrap_or_else(|| own.session.offer(Direction::SendRecv))) };
         let (server, ip) = (self.server, self.sip.ip());
+        let target = uri(&format!("sip:{number}@{server}"));
+        let proof = self.challenge.take().map(|challenge| {
+            let password = city::password(&self.name);
+            let value = challenge.answer(&self.name, &password, &Method::Invite, &target, b"", "0a1b2c3d", 1);
+            Header { name: HeaderName::Authorization, value }
+        });
         let invite = OutgoingInvite {
             flow: self.flow(),
             uri: uri(&format!("sip:{number}@{server}")),
             from: NameAddr::new(uri(&format!("sip:{from}@{ip}"))),
             to: NameAddr::new(uri(&format!("sip:{number}@{server}"))),
             route: Vec::new(),
-            headers: Vec::new(),
+            headers: proof.into_iter().collect(),
             sdp,
             again: None,
         };
@@ -381,7 +390,10 @@ impl Phone {
             LegEvent::Response { status, .. } => leg.answers.push(status),
             LegEvent::Cancelled { .. } => leg.line = Line::Over("CANCEL".to_owned()),
             LegEvent::NoAck => leg.line = Line::Over("no ACK".to_owned()),
-            LegEvent::Failed { status, .. } => leg.line = Line::Over(status.to_string()),
+            LegEvent::Failed { status, response } => {
+                leg.line = Line::Over(status.to_string());
+                self.challenge = response.and_then(|r| Challenge::first(&r.headers, &HeaderName::WwwAuthenticate));
+            }
             LegEvent::Ended { .. } => leg.line = Line::Over("BYE".to_owned()),
             LegEvent::Gone => leg.line = Line::Over("hung up".to_owned()),
             LegEvent::Lost { .. } => leg.line = Line::Over("lost".to_owned()),

@@ -160,6 +160,8 @@ pub struct Switch<M> {
     acd: Acd,
     calls: HashMap<CallId, Call>,
     legs: HashMap<LegId, CallId>,
+    /// Agents who called by themselves.
+    engaged: HashMap<CallId, AgentNo>,
     timers: BTreeSet<(Instant, CallId)>,
     /// For when each call is in `timers`, once at most.
     armed: HashMap<CallId, Instant>,
@@ -194,6 +196,7 @@ impl<M: MediaPort> Switch<M> {
             acd,
             calls: HashMap::new(),
             legs: HashMap::new(),
+            engaged: HashMap::new(),
             timers: BTreeSet::new(),
             armed: HashMap::new(),
             media,
@@ -521,7 +524,11 @@ impl<M: MediaPort> Switch<M> {
                 }
             }
             call::Output::Said(said) => {
-                if call.is_recorded() {
+                let (ended, recorded) = (said == Said::Ended, call.is_recorded());
+                if ended && let Some(agent) = self.engaged.remove(&id) {
+                    self.tell_acd(now, acd::Input::Released { agent, call: id });
+                }
+                if recorded {
                     self.output.push_back(Output::Said { call: id, said });
                 }
             }

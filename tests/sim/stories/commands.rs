@@ -1,4 +1,4 @@
-//! Commands at an awkward moment.
+//! Commands at an awkward moment, and agents who call by themselves.
 
 use crate::{
     city::NOTICE,
@@ -50,5 +50,25 @@ fn a_supervisor_drops_the_agent_and_the_citizen_is_first_in_the_queue() {
     assert_eq!(w.line(agent), Line::Over("BYE".into()));
     assert_eq!((w.state(citizen), w.agent_state("8001")), (StateName::Queued, Agent::Idle));
     assert_eq!(w.waiting(), ["1001"]);
+    w.ends();
+}
+
+#[test]
+fn an_agent_who_calls_somebody_is_offered_nobody_meanwhile() {
+    let mut w = World::new();
+    let agent = w.agent("8001");
+    // Challenged at first.
+    for _ in 0..2 {
+        w.dials(agent, "3001");
+        w.run(1);
+    }
+    assert!(w.is_up(agent));
+    assert_eq!(w.agent_state("8001"), Agent::Talking);
+    let citizen = w.citizen("1001");
+    w.calls(citizen);
+    w.run(5);
+    assert_eq!((w.state(citizen), w.is_rung(agent)), (StateName::Queued, false));
+    w.hangs_up(agent);
+    w.until(5, "the citizen is served", |w| w.state(citizen) == StateName::Talking);
     w.ends();
 }
