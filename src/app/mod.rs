@@ -6,12 +6,12 @@
 pub mod agents;
 pub mod calls;
 pub mod events;
-mod lifecycle;
+pub mod lifecycle;
 pub mod live;
 pub mod outbox;
 pub mod readiness;
 pub mod recordings;
-mod recovery;
+pub mod recovery;
 pub mod setup;
 pub mod switch;
 pub mod switch_task;

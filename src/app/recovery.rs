@@ -1,7 +1,11 @@
 //! After a crash: what the spool held is brought to its end. Old dialogs are ended by BYE, waiting callers become
 //! callbacks owed with their rank, records are closed with a cause, recordings are marked as shortened.
 
-use super::{App, lifecycle::finished, switch_task::Ask};
+use super::{
+    App,
+    lifecycle::{finished, without_ticket},
+    switch_task::Ask,
+};
 use crate::{
     call::cdr::{CallRecord, Ending, LegStateName, StateName, What, Whose},
     clock::UnixMillis,
@@ -10,7 +14,7 @@ use crate::{
     store::{FinishedCall, Recovered},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{MutexGuard, PoisonError},
     time::Duration,
 };
@@ -32,6 +36,7 @@ impl App {
             waiters = waiters.len(),
             "an earlier run ended unexpectedly; its calls are closed"
         );
+        let accepted: HashSet<CallId> = calls.iter().map(|call| call.accepted.call).collect();
         for call in calls {
             let accepted = &call.accepted;
             let unsure = call.progress.is_none();
@@ -48,6 +53,7 @@ impl App {
                     answered_at: Some(accepted.at),
                     queue: None,
                     enqueued_at: None,
+                    early_media: false,
                     left_queue: None,
                     served_at: None,
                     agent: None,
@@ -74,6 +80,10 @@ impl App {
                 tracing::error!(call = %record.id, %error, "a call of an earlier run stays open");
             }
         }
+        let alone = waiters.into_iter().filter(|waiter| !accepted.contains(&waiter.call));
+        for record in alone.filter_map(|waiter| waiter.record) {
+            self.close_waiter(record, now).await;
+        }
         let snapshots = dialogs.into_iter().filter_map(|(_, _, value)| serde_json::from_value(value).ok());
         snapshots.collect()
     }
@@ -92,6 +102,23 @@ impl App {
             if let Err(error) = self.spool.finish(call, finished).await {
                 tracing::error!(%call, %error, "a call of an earlier run stays open");
             }
+        }
+    }
+
+    /// A caller who waited without having been answered: a record, and a call back.
+    async fn close_waiter(&self, record: serde_json::Value, now: UnixMillis) {
+        let Ok(mut record) = serde_json::from_value::<CallRecord>(record) else { return };
+        close(&mut record, now);
+        let Some(mut finished) = finished(&record) else { return };
+        if let Some(callback) = finished.callback.as_mut() {
+            callback.reason = "restart".to_owned();
+        }
+        let mut kept = self.spool.accept(without_ticket(&record)).await;
+        if kept.is_ok() {
+            kept = self.spool.finish(record.id, finished).await;
+        }
+        if let Err(error) = kept {
+            tracing::error!(call = %record.id, %error, "a waiting caller of an earlier run is not called back");
         }
     }
 
@@ -149,7 +176,8 @@ impl App {
 }
 
 /// Our own fault: every leg that was open was lost.
-fn close(record: &mut CallRecord, now: UnixMillis) {
+/// Closes the record of a call that an earlier run left open.
+pub fn close(record: &mut CallRecord, now: UnixMillis) {
     let ending = Ending { whose: Whose::Us, what: What::Lost, sip: 0, q850: 41 };
     record.state = StateName::Ended;
     record.ending.get_or_insert(ending);

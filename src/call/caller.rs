@@ -72,6 +72,7 @@ impl Call {
         if self.answers_on_agent() {
             self.sip(SipCommand::Progress { leg: caller, status: 183, sdp: self.offer.clone() });
             self.set_params(caller);
+            self.record.early_media = true;
             self.start_route(now);
         } else {
             self.accept(now);

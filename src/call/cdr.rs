@@ -163,6 +163,10 @@ pub struct CallRecord {
     pub queue: Option<QueueName>,
     /// When the caller first joined a queue; never changes after that.
     pub enqueued_at: Option<UnixMillis>,
+    /// Whether the caller heard or saw something of ours before any answer (183): what it came to is kept even where no
+    /// answer followed.
+    #[serde(default)]
+    pub early_media: bool,
     /// Why the queue gave the caller up: `max_wait`, `full`, `empty`, `no_such_queue`; none where it did not.
     #[serde(default)]
     pub left_queue: Option<String>,

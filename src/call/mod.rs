@@ -128,6 +128,7 @@ impl Call {
             answered_at: None,
             queue: None,
             enqueued_at: None,
+            early_media: false,
             left_queue: None,
             served_at: None,
             agent: None,
