@@ -330,7 +330,11 @@ fn route_to(target: &Target, flows: &BTreeMap<String, Arc<crate::ivr::Flow>>) ->
     })
 }
 
-fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueConfig> {
+/// A queue of the settings as the ACD takes it.
+///
+/// # Errors
+/// A strategy that is not supported.
+pub fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueConfig> {
     use acd::config::{Staffing, Strategy};
     let strategy = match queue.strategy {
         settings::Strategy::LongestIdle => Strategy::LongestIdle,

@@ -3,12 +3,14 @@
 use crate::{
     city,
     engine_room::EngineRoom,
+    journal::Journal,
     phone::{Act, Line, Manner, Phone},
 };
 use bytes::Bytes;
 use hotline::{
     acd::{
         agent::StateName as AgentState,
+        config::QueueConfig,
         message::{self as acd, Status},
     },
     app::switch::{Input, Output, Switch},
@@ -19,7 +21,7 @@ use hotline::{
     },
     clock::{Now, UnixMillis},
     ids::{AgentNo, CallId, LegId},
-    media::sdp::Direction,
+    media::{engine::Event as MediaEvent, sdp::Direction},
     sip::endpoint,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -54,7 +56,7 @@ enum Happening {
         to: SocketAddr,
         bytes: Bytes,
     },
-    Spooled(CallId),
+    Spooled(Box<CallRecord>),
     Act(Who, Act),
 }
 
@@ -71,6 +73,11 @@ pub struct World {
     pub voice: Duration,
     /// How long the spool takes.
     pub spool: Duration,
+    /// What is on disk.
+    pub journal: Journal,
+    /// Whether the end of an announcement is told.
+    pub deaf: bool,
+    queue: QueueConfig,
     /// Whether the spool can keep anything.
     pub durable: bool,
     pub said: Vec<(CallId, Said)>,
@@ -97,18 +104,30 @@ impl World {
         World::of(1, Network { loss: 0, duplicate: 0, delay: (10, 10) })
     }
 
+    /// As `new`, with the sandbox's queue.
+    pub fn sandbox() -> World {
+        World::with(1, Network { loss: 0, duplicate: 0, delay: (10, 10) }, city::sandbox_queue())
+    }
+
     /// A world where everything random follows from `seed`.
     pub fn of(seed: u64, network: Network) -> World {
+        World::with(seed, network, city::plain_queue())
+    }
+
+    fn with(seed: u64, network: Network, queue: QueueConfig) -> World {
         let now = Now { mono: Instant::now(), wall: UnixMillis(1_760_000_000_000) };
         World {
             now,
-            switch: city::switch(seed, now),
+            switch: city::switch(seed, now, queue.clone()),
             phones: Vec::new(),
             network,
             lose: Box::new(|_| false),
             sent: Vec::new(),
             voice: Duration::from_millis(20),
             spool: Duration::from_millis(5),
+            journal: Journal::default(),
+            deaf: false,
+            queue: queue.clone(),
             durable: true,
             said: Vec::new(),
             records: BTreeMap::new(),
@@ -149,7 +168,7 @@ impl World {
         who
     }
 
-    fn signs_on(&mut self, who: Who) {
+    pub fn signs_on(&mut self, who: Who) {
         let number = self.phones[who].name.clone();
         self.phones[who].register(self.now, &city::password(&number));
         let patience = self.now.mono + Duration::from_secs(32);
@@ -261,6 +280,25 @@ impl World {
     pub fn switch_input(&mut self, input: Input) {
         self.switch_now();
         self.switch.handle_input(self.now, input);
+        self.settle();
+    }
+
+    /// The program dies, and starts again from what is on disk. Telephones know nothing of it.
+    pub fn kill(&mut self) {
+        self.agenda.retain(|_, happening| !matches!(happening, Happening::Spooled(_)));
+        self.switch = city::switch(self.seed, self.now, self.queue.clone());
+        self.switch_now();
+        let (closed, dialogs) = self.journal.recover(self.now.wall);
+        self.records.retain(|_, record| record.ended_at.is_some());
+        for record in closed {
+            *self.over.entry(record.id).or_default() += 1;
+            self.records.insert(record.id, record);
+        }
+        let records = &self.records;
+        self.spooled.retain(|call, _| records.contains_key(call));
+        for dialog in dialogs {
+            self.switch.end_old_dialog(self.now, &dialog);
+        }
         self.settle();
     }
 
@@ -412,8 +450,11 @@ impl World {
                 Some(who) => self.phones[*who].hear(self.now, to, &bytes),
                 None => self.switch.media().receive(from, to, &bytes),
             },
-            Happening::Spooled(call) => {
-                let durable = self.durable;
+            Happening::Spooled(record) => {
+                let (call, durable) = (record.id, self.durable);
+                if durable {
+                    self.journal.accept(*record);
+                }
                 self.switch.handle_input(self.now, Input::Spooled { call, durable });
             }
             Happening::Act(who, Act::Register) if !self.phones[who].stays => {}
@@ -438,6 +479,9 @@ impl World {
             let (events, datagrams) = (std::mem::take(&mut out.events), std::mem::take(&mut out.datagrams));
             for event in events {
                 quiet = false;
+                if self.deaf && matches!(event.event, MediaEvent::PlayDone { .. }) {
+                    continue;
+                }
                 self.switch.handle_input(self.now, Input::Media(event));
             }
             for (from, to, bytes) in datagrams {
@@ -478,12 +522,18 @@ impl World {
             Output::Transmit { flow, bytes } => self.post_sip(flow, bytes),
             Output::Spool(record) => {
                 *self.spooled.entry(record.id).or_default() += 1;
-                let call = record.id;
-                self.records.insert(call, *record);
-                self.plan(self.spool, Happening::Spooled(call));
+                self.records.insert(record.id, (*record).clone());
+                self.plan(self.spool, Happening::Spooled(record));
             }
-            Output::Changed { record, .. } => drop(self.records.insert(record.id, *record)),
+            Output::Changed { record, milestone } => {
+                if milestone {
+                    self.journal.update(&record);
+                }
+                self.records.insert(record.id, *record);
+            }
+            Output::Dialog { call, leg, snapshot } => self.journal.dialog(call, leg, *snapshot),
             Output::Over(record) => {
+                self.journal.over(&record);
                 *self.over.entry(record.id).or_default() += 1;
                 self.records.insert(record.id, *record);
             }
@@ -493,8 +543,7 @@ impl World {
                 }
             }
             Output::Said { call, said } => self.said.push((call, said)),
-            Output::Dialog { .. }
-            | Output::RecordingDone { .. }
+            Output::RecordingDone { .. }
             | Output::AgentChanged { .. }
             | Output::QueueChanged { .. }
             | Output::Registered { .. } => {}

@@ -9,4 +9,6 @@ mod departments;
 mod gate;
 mod holds;
 mod network;
+mod recovery;
+mod shipped;
 mod stalls;
