@@ -17,6 +17,8 @@ pub enum Input {
         enqueued_at: UnixMillis,
         priority: u16,
         front: bool,
+        /// How long this caller may wait, where the queue does not allow less.
+        max_wait: Option<Duration>,
         sticky: Option<AgentNo>,
     },
     /// The caller left: hung up, exit key, served otherwise.

@@ -227,8 +227,8 @@ impl Acd {
 
     fn take(&mut self, now: Now, input: Input) -> Result<(), Rejected> {
         match input {
-            Input::Enqueue { call, queue, enqueued_at, priority, front, sticky } => {
-                self.enqueue(now, call, &queue, enqueued_at, priority, front, sticky)
+            Input::Enqueue { call, queue, enqueued_at, priority, front, max_wait, sticky } => {
+                self.enqueue(now, call, &queue, enqueued_at, priority, front, max_wait, sticky)
             }
             Input::Leave { call } => {
                 self.leave(now, call);
@@ -284,6 +284,7 @@ impl Acd {
         enqueued_at: UnixMillis,
         priority: u16,
         front: bool,
+        max_wait: Option<Duration>,
         sticky: Option<AgentNo>,
     ) -> Result<(), Rejected> {
         let Some(&index) = self.queue_of.get(queue) else {
@@ -318,7 +319,7 @@ impl Acd {
             offer: None,
             overdue: false,
             counted,
-            max_wait_at: config.max_wait.map(|max_wait| now.mono + max_wait),
+            max_wait_at: config.max_wait.into_iter().chain(max_wait).min().map(|max_wait| now.mono + max_wait),
             announce_at: config.announce_every.map(|every| now.mono + every),
             widen_at: config.widen_after.map(|after| now.mono + next_step(before_now, after)),
         };
@@ -351,7 +352,7 @@ impl Acd {
 
     fn add_waiter(&mut self, waiter: Waiter) {
         let (call, queue) = (waiter.place.call, waiter.queue);
-        self.queues[queue].waiting.insert(waiter.place);
+        self.queues[queue].add_waiting(waiter.place, waiter.joined);
         if let Some(due) = waiter.due() {
             self.timers.insert((due, Timer::Caller(call)));
         }

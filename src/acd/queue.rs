@@ -90,6 +90,8 @@ pub struct Queue {
     pub config: QueueConfig,
     /// Those who wait without an offer.
     pub waiting: Ranked<Place>,
+    /// The same callers by when they joined.
+    pub joined: BTreeSet<(Instant, CallId)>,
     /// The number of those with an offer out.
     pub offered: usize,
     /// Agents who may be offered a call now: by the strategy's key, then by index.
@@ -110,6 +112,7 @@ impl Queue {
         Queue {
             config,
             waiting: Ranked::default(),
+            joined: BTreeSet::new(),
             offered: 0,
             available: BTreeSet::new(),
             signed_in: 0,
@@ -118,6 +121,23 @@ impl Queue {
             figures: Figures::default(),
             handling: None,
         }
+    }
+
+    /// Adds one to those who wait without an offer.
+    pub fn add_waiting(&mut self, place: Place, joined: Now) {
+        self.waiting.insert(place);
+        self.joined.insert((joined.mono, place.call));
+    }
+
+    /// Takes one from those who wait without an offer; false where it was not among them.
+    pub fn remove_waiting(&mut self, place: &Place, joined: Now) -> bool {
+        self.joined.remove(&(joined.mono, place.call));
+        self.waiting.remove(place)
+    }
+
+    /// How long the one has waited who has waited longest.
+    pub fn longest_wait(&self, now: Now) -> Duration {
+        self.joined.first().map_or(Duration::ZERO, |(joined, _)| now.mono.saturating_duration_since(*joined))
     }
 
     /// All who are in it, with and without an offer.

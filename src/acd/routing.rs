@@ -107,7 +107,7 @@ impl Acd {
     fn offer(&mut self, now: Now, place: Place, index: usize) {
         let call = place.call;
         let Some(waiter) = self.waiters.get(&call) else { return };
-        let queue_index = waiter.queue;
+        let (queue_index, joined) = (waiter.queue, waiter.joined);
         let offer = OfferId(self.ids.next());
         let queue = &mut self.queues[queue_index];
         let (name, ring_timeout) = (queue.config.name.clone(), queue.config.ring_timeout);
@@ -123,7 +123,7 @@ impl Acd {
         if self.change(now, index, Command::Reserve(offered), Reason::Offered).is_err() {
             return;
         }
-        self.queues[queue_index].waiting.remove(&place);
+        self.queues[queue_index].remove_waiting(&place, joined);
         self.queues[queue_index].offered += 1;
         if let Some(waiter) = self.waiters.get_mut(&call) {
             waiter.offer = Some(offer);
@@ -188,9 +188,9 @@ impl Acd {
     fn wait_again(&mut self, now: Now, call: CallId) {
         let Some(waiter) = self.waiters.get_mut(&call) else { return };
         waiter.offer = None;
-        let (queue, place, overdue) = (waiter.queue, waiter.place, waiter.overdue);
+        let (queue, place, joined, overdue) = (waiter.queue, waiter.place, waiter.joined, waiter.overdue);
         self.queues[queue].offered -= 1;
-        self.queues[queue].waiting.insert(place);
+        self.queues[queue].add_waiting(place, joined);
         self.changed_queues.insert(queue);
         if overdue {
             self.overflow(now, call, Overflow::MaxWait);
@@ -233,7 +233,7 @@ impl Acd {
             self.timers.remove(&(due, Timer::Caller(call)));
         }
         let queue = &mut self.queues[waiter.queue];
-        if !queue.waiting.remove(&waiter.place) {
+        if !queue.remove_waiting(&waiter.place, waiter.joined) {
             queue.offered -= 1;
         }
         if abandoned && waiter.counted {

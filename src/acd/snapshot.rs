@@ -155,14 +155,13 @@ impl Acd {
                 front: place.front.0,
             }
         };
-        let waits = queue.waiting.iter().filter_map(|place| Some(self.waiters.get(&place.call)?.waited(now)));
         QueueSnapshot {
             queue: queue.config.name.clone(),
             strategy: queue.config.strategy,
             waiting: queue.waiting.iter().take(limit).enumerate().map(waiter).collect(),
             waiting_count: queue.waiting.len(),
             ringing_count: queue.offered,
-            longest_wait_ms: millis(waits.max().unwrap_or_default()),
+            longest_wait_ms: millis(queue.longest_wait(now)),
             estimate_ms: queue.estimate(queue.waiting.len() + 1).map(millis),
             agents_signed_in: queue.signed_in,
             agents_serving: queue.serving,

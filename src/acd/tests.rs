@@ -87,7 +87,16 @@ impl House {
 
     fn enqueue_since(&mut self, caller: u64, queue: &str, enqueued_at: UnixMillis, priority: u16, front: bool) {
         let queue = QueueName::from(queue);
-        self.tell(Input::Enqueue { call: call(caller), queue, enqueued_at, priority, front, sticky: None }).unwrap();
+        self.tell(Input::Enqueue {
+            call: call(caller),
+            queue,
+            enqueued_at,
+            priority,
+            front,
+            max_wait: None,
+            sticky: None,
+        })
+        .unwrap();
     }
 
     /// The offer that is out for a caller, and to whom.
@@ -572,6 +581,7 @@ fn the_agent_whom_the_citizen_knows_is_preferred_when_free() {
         enqueued_at: UnixMillis(MORNING),
         priority: 0,
         front: false,
+        max_wait: None,
         sticky: Some(number(8003)),
     };
     house.tell(known(1)).unwrap();

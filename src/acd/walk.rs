@@ -112,6 +112,7 @@ impl Walk {
                 enqueued_at: UnixMillis(self.now.wall.0 - ago),
                 priority,
                 front,
+                max_wait: None,
                 sticky: None,
             },
             Step::Leave(call) => Input::Leave { call: CallId(call) },

@@ -4,7 +4,7 @@ use super::{App, AppError, events::Audience, live::LiveCall, view::CallView};
 use crate::{
     call::{
         Command,
-        cdr::{CallRecord, LegStateName, Role as LegRole, StateName},
+        cdr::{CallRecord, LegRecord, LegStateName, Role as LegRole, StateName},
     },
     ids::{AgentNo, CallId, LegId},
     net::clock,
@@ -54,14 +54,24 @@ fn may_see(actor: &Actor, record: &CallRecord) -> bool {
     if actor.unit.is_some() {
         return false;
     }
-    actor.role != Role::Agent || record.agent.is_none() || on_call(actor, record)
+    actor.role != Role::Agent || record.agent.is_none() || took_part(actor, record)
 }
 
-/// Whether this user is, or was, a party of the call.
-fn on_call(actor: &Actor, record: &CallRecord) -> bool {
+/// Whether this user was a party of the call, or is rung for it: who let it ring had no part in it.
+fn took_part(actor: &Actor, record: &CallRecord) -> bool {
     let Some(own) = &actor.agent else { return false };
     record.agent.as_ref() == Some(own)
-        || record.legs.iter().any(|leg| matches!(&leg.role, LegRole::Agent { agent } if agent == own))
+        || own_legs(own, record).any(|leg| leg.answered_at.is_some() || leg.state != LegStateName::Over)
+}
+
+/// Whether this user talks on the call now.
+fn on_call(actor: &Actor, record: &CallRecord) -> bool {
+    let Some(own) = &actor.agent else { return false };
+    own_legs(own, record).any(|leg| leg.state == LegStateName::Answered)
+}
+
+fn own_legs<'a>(own: &'a AgentNo, record: &'a CallRecord) -> impl Iterator<Item = &'a LegRecord> {
+    record.legs.iter().filter(move |leg| matches!(&leg.role, LegRole::Agent { agent } if agent == own))
 }
 
 /// Who may see a call, for the event stream: the same people as [`may_see`].
@@ -224,5 +234,41 @@ impl App {
         let who = actor.user.as_ref().map_or("system", |user| user.as_str());
         self.store.audit_append(who, action, object, detail, clock::now().wall).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Served by 8001, who left; 8002 only rang; 8003 talks; 8004 is rung.
+    fn record() -> CallRecord {
+        let leg = |id: u64, agent: &str, state: &str, answered: Option<i64>| json!({ "id": id.to_string(), "role": "agent", "agent": agent, "state": state, "started_at": 1, "answered_at": answered });
+        serde_json::from_value(json!({
+            "id": "1", "sip_call_id": "c", "from": "1001", "dialled": "12345", "state": "talking", "started_at": 1,
+            "agent": "8001", "keys": "", "ticket": true, "cdr": true, "three_way": [],
+            "legs": [
+                leg(2, "8001", "over", Some(2)), leg(3, "8002", "over", None),
+                leg(4, "8003", "answered", Some(3)), leg(5, "8004", "ringing", None),
+            ],
+        }))
+        .expect("a record")
+    }
+
+    fn agent(number: &str) -> Actor {
+        Actor { role: Role::Agent, agent: Some(number.into()), ..Actor::system() }
+    }
+
+    #[test]
+    fn commands_are_for_the_agent_who_talks_now() {
+        let may: Vec<bool> = ["8001", "8002", "8003", "8004"].map(|number| on_call(&agent(number), &record())).into();
+        assert_eq!(may, [false, false, true, false]);
+    }
+
+    #[test]
+    fn who_let_it_ring_does_not_see_it() {
+        let may: Vec<bool> = ["8001", "8002", "8003", "8004"].map(|number| may_see(&agent(number), &record())).into();
+        assert_eq!(may, [true, false, true, true]);
     }
 }

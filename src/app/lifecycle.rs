@@ -107,22 +107,32 @@ impl App {
         self.tell_others(&record);
         self.live.set_call(record.clone());
         self.publish_call(&record);
-        if !milestone || record.answered_at.is_none() {
+        if !milestone {
+            return;
+        }
+        if record.answered_at.is_none() {
+            // Who waits with early media has no accepted call: its place must survive us all the same.
+            if record.early_media && record.state == StateName::Queued {
+                self.keep_waiter(&record);
+            }
             return;
         }
         self.spool.update(record.id, &*record);
-        match (record.state, &record.queue, record.enqueued_at) {
-            (StateName::Queued, Some(queue), Some(enqueued_at)) => {
-                let number = Some(record.from.clone()).filter(|from| !from.is_empty());
-                let waiter = SpooledWaiter { call: record.id, queue: queue.clone(), enqueued_at, number };
-                self.spool.waiter_put(waiter);
-            }
-            (StateName::Talking, ..) => {
+        match record.state {
+            StateName::Queued => self.keep_waiter(&record),
+            StateName::Talking => {
                 self.spool.waiter_remove(record.id);
                 self.recording_begun(record);
             }
             _ => {}
         }
+    }
+
+    fn keep_waiter(&self, record: &CallRecord) {
+        let (Some(queue), Some(enqueued_at)) = (record.queue.clone(), record.enqueued_at) else { return };
+        let number = Some(record.from.clone()).filter(|from| !from.is_empty());
+        let unanswered = record.answered_at.is_none().then(|| serde_json::to_value(record).ok()).flatten();
+        self.spool.waiter_put(SpooledWaiter { call: record.id, queue, enqueued_at, number, record: unanswered });
     }
 
     fn publish_call(&self, record: &CallRecord) {
@@ -148,14 +158,20 @@ impl App {
             metrics::counter!("hotline_calls_ended_total", "whose" => whose.unwrap_or_default(), "what" => what.unwrap_or_default())
                 .increment(1);
         }
-        // Never answered: there was no 200, and no record is owed.
-        if record.answered_at.is_none() {
+        // Never answered, nor in a queue: there was no 200, and no record is owed.
+        if !is_kept(&record) {
             return self.forget(record.id);
         }
         let Some(finished) = finished(&record) else { return };
         let call = record.id;
+        let unanswered = record.answered_at.is_none().then(|| self.spool.accept(without_ticket(&record)));
         let (app, kept) = (self.clone(), self.spool.finish(call, finished));
         self.runtime.spawn(async move {
+            if let Some(accepted) = unanswered
+                && let Err(error) = accepted.await
+            {
+                tracing::error!(%call, %error, "an unanswered call was not kept");
+            }
             if let Err(error) = kept.await {
                 // The journal is gone: the record stays as it was last noted, and is closed at the next start.
                 tracing::error!(%call, %error, "a call's ending was not kept");
@@ -235,8 +251,27 @@ impl App {
     }
 }
 
+/// Whether a call that is over leaves a record: it was answered, or heard us and may be owed a call.
+pub fn is_kept(record: &CallRecord) -> bool {
+    record.answered_at.is_some() || record.early_media
+}
+
+/// A call that was never answered: it has a record and no ticket.
+pub(super) fn without_ticket(record: &CallRecord) -> AcceptedCall {
+    AcceptedCall {
+        call: record.id,
+        sip_call_id: record.sip_call_id.clone(),
+        direction: "inbound".to_owned(),
+        from: Some(record.from.clone()).filter(|from| !from.is_empty()),
+        dialled: Some(record.dialled.clone()),
+        confidential: false,
+        at: record.started_at,
+        ticket: None,
+    }
+}
+
 /// What is kept of a call when it is over; None where its record cannot be written down.
-pub(super) fn finished(record: &CallRecord) -> Option<FinishedCall> {
+pub fn finished(record: &CallRecord) -> Option<FinishedCall> {
     let row = row_of(record).map_err(|error| tracing::error!(call = %record.id, %error, "a record is no JSON")).ok()?;
     let served = record.served_at.is_some();
     let number = Some(record.from.clone()).filter(|from| !from.is_empty());
@@ -246,7 +281,7 @@ pub(super) fn finished(record: &CallRecord) -> Option<FinishedCall> {
             number,
             queue: queue.clone(),
             enqueued_at,
-            reason: "abandoned".to_owned(),
+            reason: record.left_queue.clone().unwrap_or_else(|| "abandoned".to_owned()),
         }),
         _ => None,
     };

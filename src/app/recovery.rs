@@ -4,7 +4,11 @@
 //! Nothing of it is written before the switch runs: where a start fails (a port in use), the next one finds all of it
 //! again. New calls do not wait for it.
 
-use super::{App, lifecycle::finished, switch_task::Ask};
+use super::{
+    App,
+    lifecycle::{finished, without_ticket},
+    switch_task::Ask,
+};
 use crate::{
     call::cdr::{CallRecord, Ending, LegStateName, StateName, What, Whose},
     clock::UnixMillis,
@@ -32,6 +36,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct OldCalls {
     dialogs: Vec<DialogSnapshot>,
     calls: Vec<OldCall>,
+    /// Callers who waited without having been answered.
+    waiters: Vec<(CallRecord, FinishedCall)>,
 }
 
 /// A call of an earlier run, as it is closed.
@@ -59,7 +65,7 @@ impl App {
             waiters.into_iter().map(|waiter| (waiter.call, waiter)).collect();
         let mut old = OldCalls {
             dialogs: dialogs.into_iter().filter_map(|(_, _, value)| serde_json::from_value(value).ok()).collect(),
-            calls: Vec::new(),
+            ..OldCalls::default()
         };
         for call in calls {
             let unsure = call.progress.is_none();
@@ -72,6 +78,9 @@ impl App {
                 old.calls.push(OldCall { record, ticket_no, finished });
             }
         }
+        // Those who waited with early media had no accepted call.
+        let alone = waiting.into_values().filter_map(|waiter| serde_json::from_value(waiter.record?).ok());
+        old.waiters = alone.filter_map(|record| unanswered(record, now)).collect();
         old
     }
 
@@ -95,9 +104,15 @@ impl App {
     /// Ends the dialogs of an earlier run, closes its calls, then its agents' shifts and its recordings: those that
     /// were numbered before `first`.
     pub(super) async fn close_old_calls(self: Arc<Self>, old: OldCalls, first: u64) {
-        let OldCalls { dialogs, calls } = old;
+        let OldCalls { dialogs, calls, waiters } = old;
         if !dialogs.is_empty() && self.switch.ask(Ask::EndDialogs(dialogs)).await.is_err() {
             tracing::error!("dialogs of an earlier run were not ended");
+        }
+        for (record, finished) in waiters {
+            let kept = (self.spool.accept(without_ticket(&record)), self.spool.finish(record.id, finished));
+            if let Err(error) = kept.0.await.and(kept.1.await) {
+                tracing::error!(call = %record.id, %error, "a waiting caller of an earlier run is not called back");
+            }
         }
         let mut closing = JoinSet::new();
         for call in calls {
@@ -180,7 +195,7 @@ fn closed(call: RecoveredCall, waiter: Option<SpooledWaiter>, now: UnixMillis) -
     close(&mut record, now);
     let mut finished = finished(&record)?;
     // One who was waiting is owed a call back, even when an agent had been lost before.
-    let waited = waiter.map(|SpooledWaiter { call, queue, enqueued_at, number }| NewCallback {
+    let waited = waiter.map(|SpooledWaiter { call, queue, enqueued_at, number, .. }| NewCallback {
         call,
         number,
         queue,
@@ -188,6 +203,16 @@ fn closed(call: RecoveredCall, waiter: Option<SpooledWaiter>, now: UnixMillis) -
         reason: String::new(),
     });
     finished.callback = finished.callback.or(waited).map(|owed| NewCallback { reason: "restart".to_owned(), ..owed });
+    Some((record, finished))
+}
+
+/// A caller who waited without having been answered: a record, and a call back.
+fn unanswered(mut record: CallRecord, now: UnixMillis) -> Option<(CallRecord, FinishedCall)> {
+    close(&mut record, now);
+    let mut finished = finished(&record)?;
+    if let Some(callback) = finished.callback.as_mut() {
+        callback.reason = "restart".to_owned();
+    }
     Some((record, finished))
 }
 
@@ -203,6 +228,8 @@ fn bare(accepted: &AcceptedCall) -> CallRecord {
         answered_at: Some(accepted.at),
         queue: None,
         enqueued_at: None,
+        early_media: false,
+        left_queue: None,
         served_at: None,
         agent: None,
         ended_at: None,
@@ -242,8 +269,8 @@ impl App {
     }
 }
 
-/// Our own fault: every leg that was open was lost.
-fn close(record: &mut CallRecord, now: UnixMillis) {
+/// Closes the record of a call that an earlier run left open. Our own fault: every leg that was open was lost.
+pub fn close(record: &mut CallRecord, now: UnixMillis) {
     let ending = Ending { whose: Whose::Us, what: What::Lost, sip: 0, q850: 41 };
     record.state = StateName::Ended;
     record.ending.get_or_insert(ending);
@@ -283,7 +310,7 @@ mod tests {
 
     fn waiter() -> SpooledWaiter {
         let queue = QueueName::from("general");
-        SpooledWaiter { call: CallId(7), queue, enqueued_at: UnixMillis(2_000), number: Some("13800000001".into()) }
+        SpooledWaiter { call: CallId(7), queue, enqueued_at: UnixMillis(2_000), number: Some("13800000001".into()), record: None }
     }
 
     #[test]

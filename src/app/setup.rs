@@ -172,7 +172,7 @@ fn start_media(settings: &Settings, key: Key, switch: &SwitchHandle) -> anyhow::
     };
     let events = switch.clone();
     let sink = Arc::new(move |event| {
-        // Counted where the mailbox is full; a lost `PlayDone` is made good by the next event of the leg.
+        // Counted where the mailbox is full; announcements have deadlines, silence is told again.
         let _ = events.try_input(Input::Media(event));
     });
     MediaPool::new(config, sink).context("the media threads cannot be started")
@@ -352,7 +352,11 @@ fn route_to(target: &Target, flows: &BTreeMap<String, Arc<crate::ivr::Flow>>) ->
     })
 }
 
-fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueConfig> {
+/// A queue of the settings as the ACD takes it.
+///
+/// # Errors
+/// A strategy that is not supported.
+pub fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueConfig> {
     use acd::config::{Staffing, Strategy};
     let strategy = match queue.strategy {
         settings::Strategy::LongestIdle => Strategy::LongestIdle,

@@ -72,9 +72,10 @@ impl Call {
         if self.answers_on_agent() {
             self.sip(SipCommand::Progress { leg: caller, status: 183, sdp: self.offer.clone() });
             self.set_params(caller);
+            self.record.early_media = true;
             self.start_route(now);
         } else {
-            self.accept();
+            self.accept(now);
             if self.rings_at_once() {
                 self.start_route(now);
             }
@@ -100,12 +101,13 @@ impl Call {
     }
 
     /// Has the record made durable; 200 waits for that.
-    pub(super) fn accept(&mut self) {
+    pub(super) fn accept(&mut self, now: Now) {
         if std::mem::replace(&mut self.accepting, true) {
             return;
         }
         if self.record.ticket || self.record.cdr {
             self.output.push_back(Output::Spool);
+            self.await_spool(now);
         } else {
             self.output.push_back(Output::Changed { milestone: false });
             self.send_answer();
@@ -168,7 +170,7 @@ impl Call {
                 self.flow = Some(ivr::Session::new(flow, &caller, self.settings.hours.clone(), now));
                 self.follow_flow(now);
             }
-            Route::Queue(queue) => self.enqueue(now, queue, 0, false),
+            Route::Queue(queue) => self.enqueue(now, queue, 0, None, false),
             Route::Dial { target, recorded } => {
                 let other = self.new_leg(now, Role::Other);
                 self.phase = Phase::Ringing { other, recorded };
@@ -199,10 +201,7 @@ impl Call {
                 },
                 flow::Output::StopPlay => self.hush(self.caller),
                 flow::Output::Enqueue { queue, max_wait, priority, .. } => {
-                    self.enqueue(now, queue, priority, false);
-                    if let Some(max_wait) = max_wait {
-                        self.timers.push((now.mono + max_wait, Timer::QueueWait));
-                    }
+                    self.enqueue(now, queue, priority, max_wait, false);
                 }
                 flow::Output::LeaveQueue => self.leave_queue(now),
                 // Every caller who was in a queue and reached nobody is owed a call: the record says so already.
@@ -223,19 +222,27 @@ impl Call {
     }
 
     /// Puts the caller into a queue; its rank is that of the first time.
-    pub(super) fn enqueue(&mut self, now: Now, queue: QueueName, priority: u16, front: bool) {
+    pub(super) fn enqueue(
+        &mut self,
+        now: Now,
+        queue: QueueName,
+        priority: u16,
+        max_wait: Option<Duration>,
+        front: bool,
+    ) {
+        self.record.left_queue = None;
         let enqueued_at = *self.record.enqueued_at.get_or_insert(now.wall);
         self.record.queue = Some(queue.clone());
         self.phase = Phase::Waiting { ringing: None };
         self.say(Said::Enqueued { queue: queue.clone() });
         let call = self.record.id;
-        self.acd(acd::Input::Enqueue { call, queue, enqueued_at, priority, front, sticky: None });
+        self.acd(acd::Input::Enqueue { call, queue, enqueued_at, priority, front, max_wait, sticky: None });
     }
 
     /// Back to the queue, before everybody who has not been served yet.
     pub(super) fn enqueue_in_front(&mut self, now: Now) {
         let queue = self.record.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into());
-        self.enqueue(now, queue, 0, true);
+        self.enqueue(now, queue, 0, None, true);
         self.announce(self.caller, &["prompts/zh/agent_lost.wav".to_owned()]);
     }
 
@@ -245,6 +252,7 @@ impl Call {
             return;
         }
         self.leave_queue(now);
+        self.record.left_queue = Some(why.to_owned());
         if self.flow.is_some() {
             self.tell_flow(now, flow::Input::QueueLeft { why: why.to_owned() });
             self.follow_flow(now);
@@ -259,7 +267,6 @@ impl Call {
         if let Some(leg) = ringing {
             self.hang_up(now, leg, Ending::bye(Whose::Us, What::Withdrawn));
         }
-        self.timers.retain(|(_, timer)| *timer != Timer::QueueWait);
         self.hush(self.caller);
         self.phase = Phase::Flow;
     }

@@ -143,7 +143,7 @@ pub struct ThreeWayRecord {
     pub hotline: HotlineNo,
     pub at: UnixMillis,
     /// `dialling`, `ringing`, `answered`, `joined`, `busy`, `no_answer`, `rejected`, `failed`, `closed`, `unknown`,
-    /// `merged`, `separate`, `cancelled`.
+    /// `merged`, `separate`, `cancelled`, `not_joined`.
     pub outcome: String,
     /// When a person of the department was joined with the citizen.
     pub joined_at: Option<UnixMillis>,
@@ -163,6 +163,13 @@ pub struct CallRecord {
     pub queue: Option<QueueName>,
     /// When the caller first joined a queue; never changes after that.
     pub enqueued_at: Option<UnixMillis>,
+    /// Whether the caller heard or saw something of ours before any answer (183): what it came to is kept even where no
+    /// answer followed.
+    #[serde(default)]
+    pub early_media: bool,
+    /// Why the queue gave the caller up: `max_wait`, `full`, `empty`, `no_such_queue`; none where it did not.
+    #[serde(default)]
+    pub left_queue: Option<String>,
     /// When an agent first answered.
     pub served_at: Option<UnixMillis>,
     pub agent: Option<AgentNo>,

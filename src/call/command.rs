@@ -63,7 +63,20 @@ impl Call {
         };
         let ending = Ending::bye(whose, What::Withdrawn);
         self.hang_up(now, id, ending);
-        self.left(now, id, ending);
+        match self.phase {
+            Phase::Talking { other, .. } if other == id && self.is_agent(id) => self.agent_gone(now, id, ending),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { .. }
+            | Phase::Consulting { .. }
+            | Phase::ThreeWay { .. }
+            | Phase::HandedOver { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => self.left(now, id, ending),
+        }
         Ok(())
     }
 
@@ -80,7 +93,14 @@ impl Call {
         let to = match self.phase {
             Phase::Consulting { department, .. } | Phase::ThreeWay { department, .. } => department,
             Phase::Talking { .. } => self.caller,
-            _ => return Err(Rejected::NoAgent),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::HandedOver { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => return Err(Rejected::NoAgent),
         };
         for digit in digits.chars() {
             self.send_key(to, digit);
@@ -103,7 +123,15 @@ impl Call {
                 Phase::Consulting { department, .. } | Phase::ThreeWay { department, .. } => {
                     self.drop_leg(now, department)
                 }
-                _ => Err(Rejected::NoDepartment),
+                Phase::Accepting
+                | Phase::Flow
+                | Phase::Waiting { .. }
+                | Phase::Talking { .. }
+                | Phase::HandedOver { .. }
+                | Phase::Ringing { .. }
+                | Phase::Parked
+                | Phase::Ending
+                | Phase::Over => Err(Rejected::NoDepartment),
             },
             Keyed::ToggleHold => self.hold(!matches!(self.phase, Phase::Talking { held: true, .. })),
         };

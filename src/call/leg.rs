@@ -9,6 +9,7 @@ use crate::{
     ids::{LegId, OfferId},
     media::{engine as media, sdp},
 };
+use std::time::{Duration, Instant};
 
 /// Where a leg is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +56,18 @@ pub struct Leg {
     pub hears: Option<Hears>,
     /// What is announced to it at the moment.
     pub announcing: Option<media::PlayId>,
+    /// How long that takes, until its deadline is set.
+    pub announcing_for: Option<Duration>,
     /// Whether its party put us on hold by its own telephone.
     pub holds_us: bool,
     /// Whether early media of its own is heard (183 with SDP).
     pub early_media: bool,
     /// Whether we answered with an offer of ours and await the party's answer in the ACK.
     pub awaits_answer: bool,
+    /// Whether the connection to it closed, and nothing has come over another one since.
+    pub cut_off: bool,
+    /// When it was last asked for a sign of life.
+    pub probed_at: Option<Instant>,
     pub media_open: bool,
     pub started_at: UnixMillis,
     pub answered_at: Option<UnixMillis>,
@@ -81,9 +88,12 @@ impl Leg {
             offer: None,
             hears: None,
             announcing: None,
+            announcing_for: None,
             holds_us: false,
             early_media: false,
             awaits_answer: false,
+            cut_off: false,
+            probed_at: None,
             media_open: false,
             started_at: at,
             answered_at: None,

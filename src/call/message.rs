@@ -125,6 +125,10 @@ pub enum Input {
         leg: LegId,
         event: LegEvent,
     },
+    /// The connection over which the leg's dialog went is closed.
+    FlowFailed {
+        leg: LegId,
+    },
     /// The dial target has no registered telephone, or its address cannot be reached.
     NoRoute {
         leg: LegId,

@@ -13,9 +13,11 @@ pub mod message;
 
 mod caller;
 mod command;
+mod ending;
 mod service;
 mod sip_events;
 mod three_way;
+mod timer;
 pub mod topology;
 
 use crate::{
@@ -30,6 +32,7 @@ use keys::FeatureKeys;
 use leg::{Leg, LegState};
 use message::{Input, NewCall, Output, Route, Said, Settings, SipCommand};
 use std::{collections::VecDeque, sync::Arc, time::Instant};
+use timer::Timer;
 
 pub use message::{Command, Rejected};
 
@@ -73,18 +76,6 @@ enum Phase {
     Parked,
     Ending,
     Over,
-}
-
-/// What a call's timers are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timer {
-    /// A rung leg did not answer in time.
-    Ring(LegId),
-    /// A silent leg gave no sign of life.
-    Lost(LegId),
-    MaxCall,
-    /// The flow allowed only so long in the queue.
-    QueueWait,
 }
 
 /// One call.
@@ -137,6 +128,8 @@ impl Call {
             answered_at: None,
             queue: None,
             enqueued_at: None,
+            early_media: false,
+            left_queue: None,
             served_at: None,
             agent: None,
             ended_at: None,
@@ -181,6 +174,7 @@ impl Call {
             Input::Spooled => self.spooled(now),
             Input::SpoolFailed => self.refuse_caller(now, 503, 41),
             Input::Sip { leg, event } => self.sip_event(now, leg, event),
+            Input::FlowFailed { leg } => self.flow_failed(now, leg),
             Input::NoRoute { leg } => {
                 self.leg_over(now, leg, Ending { whose: Whose::Us, what: What::Failed, sip: 480, q850: 20 })
             }
@@ -204,32 +198,6 @@ impl Call {
     /// The next thing to do, until None.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.output.pop_front()
-    }
-
-    /// When [`Call::handle_timeout`] wants to be called.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let own = self.timers.iter().map(|(at, _)| *at).min();
-        let flow = self.flow.as_ref().and_then(ivr::Session::poll_timeout).map(|(at, _)| at);
-        own.into_iter().chain(flow).min()
-    }
-
-    /// Takes the passing of time.
-    pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(due) = self.timers.iter().position(|(at, _)| *at <= now.mono) {
-            match self.timers.swap_remove(due).1 {
-                Timer::Ring(leg) => self.ring_timeout(now, leg),
-                Timer::Lost(leg) => self.leg_lost(now, leg),
-                Timer::QueueWait => self.overflow(now, "max_wait"),
-                Timer::MaxCall => {
-                    self.finish(now, Ending { whose: Whose::Us, what: What::Answered, sip: 0, q850: 102 })
-                }
-            }
-        }
-        if let Some(flow) = self.flow.as_mut() {
-            flow.handle_timeout(now);
-            self.follow_flow(now);
-        }
-        self.settle(now);
     }
 
     /// Whether the last leg is over.
@@ -280,29 +248,6 @@ impl Call {
         })
     }
 
-    /// Ends the call: every leg is hung up, the queue and the agent are freed, the record is closed.
-    pub fn finish(&mut self, now: Now, ending: Ending) {
-        if matches!(self.phase, Phase::Ending | Phase::Over) {
-            return;
-        }
-        self.release_everybody(now);
-        self.phase = Phase::Ending;
-        self.timers.clear();
-        self.flow = None;
-        self.record.ending.get_or_insert(ending);
-        self.record.ended_at.get_or_insert(now.wall);
-        let open: Vec<LegId> = self.legs.iter().filter(|leg| !leg.is_ending()).map(|leg| leg.id).collect();
-        for leg in open {
-            self.hang_up(now, leg, ending);
-        }
-        if self.recording_started
-            && let Some(recording) = self.recording
-        {
-            self.output.push_back(Output::Media(media::Command::StopRecording { recording }));
-        }
-        self.say(Said::Ended);
-    }
-
     // ---- shared by the rooms of this module ----
 
     fn leg(&self, id: LegId) -> Option<&Leg> {
@@ -333,62 +278,10 @@ impl Call {
         self.output.push_back(Output::Acd(input));
     }
 
-    /// Ends one leg: its dialog in whichever way fits, its media at once.
-    fn hang_up(&mut self, now: Now, id: LegId, ending: Ending) {
-        let Some(leg) = self.leg_mut(id) else { return };
-        if leg.is_ending() {
-            return;
-        }
-        let never_dialled = leg.state == LegState::Opening && leg.role != Role::Citizen;
-        leg.state = if never_dialled { LegState::Over } else { LegState::Ending };
-        leg.end(now.wall, ending);
-        self.changed = true;
-        self.close_media(id);
-        if !never_dialled {
-            self.sip(SipCommand::HangUp { leg: id, cause: ending.q850 });
-        }
-    }
-
-    fn close_media(&mut self, id: LegId) {
-        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Ring(leg) | Timer::Lost(leg) if *leg == id));
-        let Some(leg) = self.leg_mut(id) else { return };
-        if std::mem::take(&mut leg.media_open) {
-            self.output.push_back(Output::Media(media::Command::RemoveLeg { leg: id }));
-            self.output.push_back(Output::CloseMedia { leg: id });
-        }
-    }
-
-    fn release_everybody(&mut self, now: Now) {
-        if let Phase::Waiting { .. } = self.phase {
-            self.acd(acd::Input::Leave { call: self.record.id });
-        }
-        for (offer, agent) in self.agent_legs() {
-            self.release_agent(now, offer, agent);
-        }
-    }
-
-    fn agent_legs(&self) -> Vec<(Option<(OfferId, u64)>, AgentNo)> {
-        let agents = self.legs.iter().filter(|leg| !leg.is_ending()).filter_map(|leg| match &leg.role {
-            Role::Agent { agent } => Some((leg.offer, agent.clone())),
-            Role::Citizen | Role::Department { .. } | Role::Other => None,
-        });
-        agents.collect()
-    }
-
-    /// An agent has no part in the call any more.
-    fn release_agent(&mut self, _now: Now, offer: Option<(OfferId, u64)>, agent: AgentNo) {
-        let call = self.record.id;
-        match (&self.phase, offer) {
-            (Phase::Waiting { .. }, Some((offer, epoch))) => {
-                self.acd(acd::Input::Failed { offer, epoch, why: acd::OfferFailure::CallerGone })
-            }
-            _ => self.acd(acd::Input::Released { agent, call }),
-        }
-    }
-
     /// After every input: who hears whom, what is shown, whether all is over.
     fn settle(&mut self, now: Now) {
         self.arrange();
+        self.await_announcements(now);
         let state = self.state_name();
         let milestone = std::mem::take(&mut self.milestone) || state != self.record.state;
         self.record.state = state;

@@ -15,6 +15,10 @@ use crate::{
 };
 use std::time::Duration;
 
+/// The most keys of a flow that the record keeps.
+const MOST_KEYS: usize = 64;
+/// How often an agent's telephone is asked for a sign of life while it holds us.
+const HELD_PROBE: Duration = Duration::from_secs(15);
 /// How long a key is sent for.
 const KEY_LENGTH: Duration = Duration::from_millis(120);
 
@@ -55,7 +59,6 @@ impl Call {
     fn confirmed(&mut self, now: Now, offer: OfferId) {
         let Some(leg) = self.leg_of_offer(offer) else { return };
         let Some(Role::Agent { agent }) = self.leg(leg).map(|leg| leg.role.clone()) else { return };
-        self.timers.retain(|(_, timer)| *timer != Timer::QueueWait);
         self.record.agent = Some(agent.clone());
         self.hush(self.caller);
         self.flow = None;
@@ -68,7 +71,7 @@ impl Call {
         self.record.served_at.get_or_insert(now.wall);
         self.phase = Phase::Talking { other, held: false };
         if self.record.answered_at.is_none() && self.leg(self.caller).is_some_and(|leg| !leg.is_up()) {
-            self.accept();
+            self.accept(now);
         }
         self.record_leg(other);
     }
@@ -128,7 +131,7 @@ impl Call {
         match event {
             media::Event::Digit { leg, digit } => self.digit(now, leg, digit),
             media::Event::PlayDone { leg, id } => self.play_done(now, leg, id),
-            media::Event::Silent { leg, length } => self.silent(now, leg, length),
+            media::Event::Silent { leg, length, held } => self.silent(now, leg, length, held),
             media::Event::Heard { leg } => self.alive(leg),
             _ => {}
         }
@@ -139,13 +142,35 @@ impl Call {
         self.timers.retain(|(_, timer)| *timer != Timer::Lost(id));
     }
 
-    fn silent(&mut self, now: Now, id: LegId, length: Duration) {
+    /// The connection of a leg closed. While its voice is heard it is not lost: its telephone may open another one.
+    pub(super) fn flow_failed(&mut self, now: Now, id: LegId) {
+        if let Some(leg) = self.leg_mut(id) {
+            leg.cut_off = true;
+        }
+        self.unanswered(now, id);
+    }
+
+    /// A leg can neither be heard nor be asked: whoever waits for its sign of life waits in vain.
+    pub(super) fn unanswered(&mut self, now: Now, id: LegId) {
+        let cut_off = self.leg(id).is_some_and(|leg| leg.cut_off);
+        if cut_off && self.timers.iter().any(|(_, timer)| *timer == Timer::Lost(id)) {
+            self.leg_lost(now, id);
+        }
+    }
+
+    fn silent(&mut self, now: Now, id: LegId, length: Duration, held: bool) {
         let Some(leg) = self.leg(id).filter(|leg| leg.state == LegState::Up) else { return };
         let settings = self.settings.clone();
         if let Role::Agent { .. } = leg.role {
-            if length >= settings.agent_probe && !self.timers.iter().any(|(_, timer)| *timer == Timer::Lost(id)) {
+            // Who holds us sends nothing: it is asked all the same, less often.
+            let due = !held || leg.probed_at.is_none_or(|at| now.mono.duration_since(at) >= HELD_PROBE);
+            if due && length >= settings.agent_probe && !self.timers.iter().any(|(_, timer)| *timer == Timer::Lost(id))
+            {
                 let rest = settings.agent_lost.saturating_sub(settings.agent_probe);
                 self.timers.push((now.mono + rest, Timer::Lost(id)));
+                if let Some(leg) = self.leg_mut(id) {
+                    leg.probed_at = Some(now.mono);
+                }
                 self.sip(SipCommand::Probe { leg: id });
             }
             return;
@@ -154,20 +179,28 @@ impl Call {
             Phase::Talking { held: false, .. } | Phase::ThreeWay { .. } | Phase::HandedOver { .. } => true,
             // The agent talks to it, the citizen is on hold.
             Phase::Consulting { department, .. } => department == id,
-            _ => false,
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { held: true, .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => false,
         };
-        let limit = if talking && !leg.holds_us { settings.silence_talking } else { settings.silence_waiting };
+        let limit = if talking && !held && !leg.holds_us { settings.silence_talking } else { settings.silence_waiting };
         if length >= limit {
             self.leg_lost(now, id);
         }
     }
 
-    fn play_done(&mut self, now: Now, id: LegId, play: media::PlayId) {
+    pub(super) fn play_done(&mut self, now: Now, id: LegId, play: media::PlayId) {
         if let Some(leg) = self.leg_mut(id)
             && leg.announcing == Some(play)
         {
             leg.announcing = None;
         }
+        self.timers.retain(|(_, timer)| *timer != Timer::Heard(id, play));
         if let Some((of, token)) = self.flow_play
             && of == play
         {
@@ -189,9 +222,13 @@ impl Call {
     }
 
     fn digit(&mut self, now: Now, id: LegId, digit: char) {
-        self.say(Said::Key { leg: id, key: digit });
+        // The record changes only where the key is kept.
+        self.output.push_back(Output::Said(Said::Key { leg: id, key: digit }));
         if id == self.caller && matches!(self.phase, Phase::Flow | Phase::Waiting { .. }) {
-            self.record.keys.push(digit);
+            if self.record.keys.len() < MOST_KEYS {
+                self.record.keys.push(digit);
+                self.changed = true;
+            }
             self.tell_flow(now, flow::Input::Digit(digit));
             return self.follow_flow(now);
         }
@@ -209,7 +246,14 @@ impl Call {
             Phase::Consulting { agent, department, .. } => vec![agent, department],
             Phase::ThreeWay { agent, department } => vec![self.caller, agent, department],
             Phase::HandedOver { department } => vec![self.caller, department],
-            _ => Vec::new(),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { held: true, .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => Vec::new(),
         };
         if !connected.contains(&from) {
             return;

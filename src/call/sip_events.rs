@@ -22,6 +22,9 @@ impl Call {
     pub(super) fn sip_event(&mut self, now: Now, id: LegId, event: LegEvent) {
         let Some(role) = self.leg(id).map(|leg| leg.role.clone()) else { return };
         let whose = role.whose();
+        if let (true, Some(leg)) = (came_from_peer(&event), self.leg_mut(id)) {
+            leg.cut_off = false;
+        }
         match event {
             LegEvent::Progress { sdp, .. } => self.progress(id, sdp),
             LegEvent::Answered { sdp, .. } => self.answered(now, id, sdp),
@@ -38,13 +41,12 @@ impl Call {
                 let response = Box::new(Response::to_request(&request, status, reason));
                 self.sip(SipCommand::Respond { transaction, response });
             }
-            LegEvent::Response { status, .. } => {
-                if status == 481 || status == 408 {
-                    self.leg_lost(now, id);
-                } else {
-                    self.alive(id);
-                }
-            }
+            LegEvent::Response { status, response, .. } => match response {
+                _ if status == 481 || status == 408 => self.leg_lost(now, id),
+                Some(_) => self.alive(id),
+                // It could not even be sent: no sign of life.
+                None => self.unanswered(now, id),
+            },
             LegEvent::Cancelled { .. } => {
                 self.leg_over(now, id, Ending { whose, what: What::Abandoned, sip: 487, q850: 16 })
             }
@@ -257,9 +259,7 @@ impl Call {
         if ending.what == What::Lost && self.is_agent(id) {
             self.agent_gone(now, id, ending);
         } else {
-            if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
-                self.release_agent(now, None, agent);
-            }
+            self.part_with_agent(now, id, ending);
             self.finish(now, ending);
         }
     }
@@ -267,25 +267,30 @@ impl Call {
     /// The agent is gone while a department is on the call: the others go on; if it had not answered, back to the queue.
     fn agent_left_department(&mut self, now: Now, id: LegId, department: LegId, ending: Ending) {
         if self.leg(department).is_some_and(|leg| leg.state == LegState::Up) {
-            if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
-                self.release_agent(now, None, agent);
-            }
+            self.part_with_agent(now, id, ending);
             self.hand_over(now, department);
         } else {
+            self.close_attempt("cancelled");
             self.hang_up(now, department, Ending { whose: Whose::Us, what: What::Withdrawn, sip: 487, q850: 16 });
             self.agent_gone(now, id, ending);
         }
     }
 
-    /// The agent is gone and nobody else is there for the citizen: a holding clip, and the front of the queue. Who only
-    /// hung up stays as ready as before; a telephone that died is rung no more.
-    fn agent_gone(&mut self, now: Now, id: LegId, ending: Ending) {
+    /// An agent's part in the call is over. Who only hung up stays as ready as before; a telephone that died is rung no
+    /// more.
+    fn part_with_agent(&mut self, now: Now, id: LegId, ending: Ending) {
+        let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) else { return };
+        if ending.what == What::Lost {
+            let status = acd::Status::NotReady { reason: "phone_lost".to_owned() };
+            self.acd(acd::Input::SetStatus { agent: agent.clone(), status });
+        }
+        self.release_agent(now, None, agent);
+    }
+
+    /// The agent is gone and nobody else is there for the citizen: a holding clip, and the front of the queue.
+    pub(super) fn agent_gone(&mut self, now: Now, id: LegId, ending: Ending) {
+        self.part_with_agent(now, id, ending);
         if let Some(Role::Agent { agent }) = self.leg(id).map(|leg| leg.role.clone()) {
-            if ending.what == What::Lost {
-                let status = acd::Status::NotReady { reason: "phone_lost".to_owned() };
-                self.acd(acd::Input::SetStatus { agent: agent.clone(), status });
-            }
-            self.release_agent(now, None, agent.clone());
             self.say(Said::AgentLost { agent });
         }
         self.hush(self.caller);
@@ -306,5 +311,26 @@ impl Call {
         } else {
             self.finish(now, ending);
         }
+    }
+}
+
+/// Whether an event of a confirmed dialog shows that its peer still reaches us.
+fn came_from_peer(event: &LegEvent) -> bool {
+    match event {
+        LegEvent::Offer { .. }
+        | LegEvent::OfferConfirmed { .. }
+        | LegEvent::OfferAnswered { .. }
+        | LegEvent::Request { .. } => true,
+        LegEvent::Response { response, .. } => response.is_some(),
+        LegEvent::Cancelled { .. }
+        | LegEvent::Confirmed { .. }
+        | LegEvent::NoAck
+        | LegEvent::Progress { .. }
+        | LegEvent::Answered { .. }
+        | LegEvent::Failed { .. }
+        | LegEvent::OfferFailed { .. }
+        | LegEvent::Ended { .. }
+        | LegEvent::Gone
+        | LegEvent::Lost { .. } => false,
     }
 }

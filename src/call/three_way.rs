@@ -25,7 +25,14 @@ impl Call {
             Phase::Consulting { .. } | Phase::ThreeWay { .. } | Phase::HandedOver { .. } => {
                 return Err(Rejected::DepartmentPresent);
             }
-            _ => return Err(Rejected::NoAgent),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => return Err(Rejected::NoAgent),
         };
         let name = hotline.as_str().to_owned();
         let department = LegId(self.ids.next());
@@ -135,13 +142,23 @@ impl Call {
             Phase::Consulting { department, join_on_answer, .. } => {
                 let department = *department;
                 *join_on_answer = true;
-                if self.leg(department).is_some_and(|leg| leg.state == LegState::Up) {
-                    self.join(now);
+                match self.leg(department).filter(|leg| leg.state == LegState::Up).map(|leg| leg.announcing) {
+                    // It is still being told that the call is recorded.
+                    Some(Some(notice)) => self.notice = Some((notice, Notice::Join)),
+                    Some(None) => self.join(now),
+                    None => {}
                 }
                 Ok(())
             }
             Phase::ThreeWay { .. } | Phase::HandedOver { .. } => Err(Rejected::DepartmentPresent),
-            _ => Err(Rejected::NoDepartment),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => Err(Rejected::NoDepartment),
         }
     }
 
@@ -149,7 +166,15 @@ impl Call {
     pub(super) fn leave(&mut self, now: Now) -> Result<(), Rejected> {
         let (agent, department) = match self.phase {
             Phase::Consulting { agent, department, .. } | Phase::ThreeWay { agent, department } => (agent, department),
-            _ => return Err(Rejected::NoDepartment),
+            Phase::Accepting
+            | Phase::Flow
+            | Phase::Waiting { .. }
+            | Phase::Talking { .. }
+            | Phase::HandedOver { .. }
+            | Phase::Ringing { .. }
+            | Phase::Parked
+            | Phase::Ending
+            | Phase::Over => return Err(Rejected::NoDepartment),
         };
         if !self.leg(department).is_some_and(|leg| leg.state == LegState::Up) {
             return Err(Rejected::DepartmentNotAnswered);
@@ -161,9 +186,9 @@ impl Call {
     }
 
     pub(super) fn hand_over(&mut self, now: Now, department: LegId) {
+        // A notice that still plays to the department is heard out.
         self.phase = Phase::HandedOver { department };
         self.notice = None;
-        self.hush(department);
         self.hush(self.caller);
         self.mark_joined(now);
     }
@@ -184,10 +209,7 @@ impl Call {
                 What::Answered => "not_joined",
                 What::Abandoned | What::Failed | What::Lost => "failed",
             };
-            if self.record.three_way.last().is_some_and(|a| matches!(&*a.outcome, "dialling" | "ringing" | "answered"))
-            {
-                self.outcome(named);
-            }
+            self.close_attempt(named);
             if let Some(attempt) = self.record.three_way.last() {
                 let (hotline, reason) = (attempt.hotline.clone(), attempt.outcome.clone());
                 self.say(Said::ThreeWayFailed { hotline, reason });
@@ -203,6 +225,13 @@ impl Call {
             attempt.outcome = "joined".to_owned();
             let hotline = attempt.hotline.clone();
             self.say(Said::ThreeWayJoined { hotline });
+        }
+    }
+
+    /// An attempt that is still under way has come to this.
+    pub(super) fn close_attempt(&mut self, outcome: &str) {
+        if self.record.three_way.last().is_some_and(|a| matches!(&*a.outcome, "dialling" | "ringing" | "answered")) {
+            self.outcome(outcome);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who hears whom: derived from the phase after every input, and told to the engine where it changed.
 
-use super::{Call, Notice, Phase};
+use super::{Call, Notice, Phase, Timer};
 use crate::{
     call::{
         leg::{Hears, Leg, LegState},
@@ -109,8 +109,11 @@ impl Call {
     /// Says something over whatever the leg hears; afterwards it hears again what the phase wants.
     pub(super) fn announce(&mut self, leg: LegId, clips: &[String]) -> Option<PlayId> {
         let id = self.play(leg, clips, false)?;
+        let clips = clips.iter().filter_map(|name| self.settings.clips.get(name));
+        let length = clips.map(|clip| clip.length()).sum();
         if let Some(leg) = self.leg_mut(leg) {
             leg.announcing = Some(id);
+            leg.announcing_for = Some(length);
             leg.hears = None;
         }
         Some(id)
@@ -133,6 +136,7 @@ impl Call {
             && leg.announcing.take().is_some()
         {
             self.output.push_back(Output::Media(Command::StopPlay { leg: id }));
+            self.timers.retain(|(_, timer)| !matches!(timer, Timer::Heard(leg, _) if *leg == id));
         }
     }
 }

@@ -74,6 +74,30 @@ impl Receiver {
     }
 }
 
+/// How many keys of one leg are told in a second: nobody presses faster.
+const MOST_KEYS: u8 = 20;
+const SECOND: u64 = 1_000_000;
+
+/// Holds back keys that come faster than anybody can press them, so that one stream cannot keep its call busy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limit {
+    /// When the second began, in microseconds.
+    since: u64,
+    told: u8,
+}
+
+impl Limit {
+    /// Whether a key that came at `at` (microseconds) may be told.
+    pub fn allows(&mut self, at: u64) -> bool {
+        if at.saturating_sub(self.since) >= SECOND {
+            *self = Limit { since: at, told: 0 };
+        }
+        let allowed = self.told < MOST_KEYS;
+        self.told += u8::from(allowed);
+        allowed
+    }
+}
+
 /// What to send now; see [`Sender::step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -193,6 +217,16 @@ mod tests {
             clock += u32::from(STEP);
         }
         packets
+    }
+
+    #[test]
+    fn no_more_than_twenty_keys_a_second_are_told() {
+        let mut limit = Limit::default();
+        let told = |limit: &mut Limit, from: u64| (0..500).filter(|n| limit.allows(from + n * 2_000)).count();
+        assert_eq!(told(&mut limit, 5_000_000), 20);
+        assert_eq!(told(&mut limit, 6_000_000), 20);
+        // A person at the keys is never held back.
+        assert!((0..100).all(|n| limit.allows(10_000_000 + n * 100_000)));
     }
 
     #[test]

@@ -535,6 +535,7 @@ async fn the_spool_recovers_what_had_not_ended() {
             queue: "general".into(),
             enqueued_at: UnixMillis(rank),
             number: None,
+            record: None,
         };
         assert!(spool.waiter_put(waiter(2, 20)) && spool.waiter_put(waiter(3, 10)));
         let first = accepted(&store, 1, t);

@@ -3,14 +3,16 @@
 use crate::engine_room::EngineRoom;
 use hotline::{
     acd::{self, Acd, config::QueueConfig},
+    app::setup::queue_config,
     app::switch::{Config, HotlineEntry, Parts, Profile, RouteTo, Seat, Switch},
     call::{
-        message::{Clips, HotlineRefusal, HotlineTarget, Settings},
+        message::{Clips, HotlineRefusal, HotlineTarget, Settings as CallSettings},
         topology::RING_BACK,
     },
     clock::Now,
-    config::{self, Target},
+    config::{self, Settings, Target},
     ids::IdGen,
+    ivr::Flow,
     media::{clip::Clip, tone::Sine},
     sip::{
         auth::{Algorithm, Authenticator, ha1},
@@ -19,7 +21,7 @@ use hotline::{
     },
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 /// What carriers and departments speak to.
 pub const TRUNK: &str = "192.0.2.1:5060";
@@ -37,7 +39,12 @@ const CLIPS: &[(&str, f64, usize)] = &[
     ("prompts/zh/outbound_notice.wav", NOTICE, 1_000),
     ("prompts/zh/invalid_key.wav", INVALID_KEY, 500),
     ("prompts/zh/queue_full.wav", 410.0, 500),
+    ("prompts/zh/welcome.wav", WELCOME, 4_000),
+    ("prompts/zh/to_agent_keys.wav", 350.0, 3_000),
+    ("prompts/zh/position_before.wav", POSITION, 1_000),
 ];
+pub const WELCOME: f64 = 430.0;
+pub const POSITION: f64 = 390.0;
 pub const MUSIC: f64 = 310.0;
 pub const AGENT_LOST: f64 = 270.0;
 pub const NOTICE: f64 = 110.0;
@@ -64,6 +71,16 @@ match = ["3XXX"]
 room = true
 
 [[number]]
+match = ["95345"]
+flow = "12345"
+ticket = true
+
+[[number]]
+match = ["95346"]
+flow = "on_agent"
+ticket = true
+
+[[number]]
 match = ["4000"]
 play_loop = "prompts/music_on_hold.wav"
 "#;
@@ -71,12 +88,28 @@ play_loop = "prompts/music_on_hold.wav"
 const AGENTS_PROFILE: &str = r#"
 name = "agents"
 kind = "agents"
-listen = ["udp:192.0.2.1:5070"]
+listen = ["udp:192.0.2.1:5070", "tcp:192.0.2.1:5070"]
 allow = ["203.0.113.0/24"]
 auth = "digest"
 algorithms = ["SHA-256", "MD5"]
 realm = "hotline"
 codecs = ["PCMA", "PCMU"]
+
+[[number]]
+match = ["3XXX"]
+room = true
+"#;
+
+/// The flow that is shipped.
+const SHIPPED: &str = include_str!("../../ivr-flows/12345.toml");
+/// Early media until an agent answers.
+const ON_AGENT: &str = r#"
+version = 1
+start = "agent"
+answer = "on_agent"
+
+[node.agent]
+queue = { name = "general", max_wait = "120s", overflow = "callback" }
 "#;
 
 /// An agent's password.
@@ -95,11 +128,28 @@ fn profile(text: &str) -> Profile {
         Target::Queue(queue) => RouteTo::Queue(queue.clone()),
         Target::Room => RouteTo::Room,
         Target::PlayLoop(clip) => RouteTo::PlayLoop(clip.clone()),
-        Target::Flow(_) | Target::Hold | Target::Bridge { .. } => unreachable!("not in these profiles"),
+        Target::Flow(name) => RouteTo::Flow(flow(name)),
+        Target::Hold | Target::Bridge { .. } => unreachable!("not in these profiles"),
     };
     let routes = settings.numbers.iter().map(|number| route(&number.target)).collect();
     let contact = settings.listen[0].address;
     Profile { settings, routes, contact }
+}
+
+fn flow(name: &str) -> Arc<Flow> {
+    let text = if name == "12345" { SHIPPED } else { ON_AGENT };
+    Arc::new(Flow::parse(text, "sim.toml").expect("a sound flow"))
+}
+
+/// A queue without wrap-up and without announcements: what most stories are told with.
+pub fn plain_queue() -> QueueConfig {
+    QueueConfig { ring_timeout: Duration::from_secs(20), ..QueueConfig::new("general") }
+}
+
+/// The queue of the sandbox's settings.
+pub fn sandbox_queue() -> QueueConfig {
+    let settings = Settings::sandbox(Path::new("/"));
+    queue_config(&settings.queues[0]).expect("a sound queue")
 }
 
 fn clips() -> Clips {
@@ -114,7 +164,7 @@ fn clips() -> Clips {
 }
 
 /// The city's switch.
-pub fn switch(seed: u64, now: Now) -> Switch<EngineRoom> {
+pub fn switch(seed: u64, now: Now, queue: QueueConfig) -> Switch<EngineRoom> {
     let mut rng = StdRng::seed_from_u64(seed);
     let target = |(number, address): &(&str, &str)| {
         let target = Ok(HotlineTarget { name: format!("部门{number}"), uri: format!("sip:{number}@{address}") });
@@ -133,10 +183,9 @@ pub fn switch(seed: u64, now: Now) -> Switch<EngineRoom> {
         seats: agents().map(seat).collect(),
         realm: REALM.to_owned(),
         own_addresses: Vec::new(),
-        call: Arc::new(Settings { clips: Arc::new(clips()), ..Settings::default() }),
+        call: Arc::new(CallSettings { clips: Arc::new(clips()), ..CallSettings::default() }),
     };
     let ids = IdGen::new(0, now.wall.0);
-    let queue = QueueConfig { ring_timeout: Duration::from_secs(20), ..QueueConfig::new("general") };
     let acd = acd::config::Config { epoch: 1, queues: vec![queue], agents: acd::config::AgentRules::default() };
     let address: SocketAddr = TRUNK.parse().expect("an address");
     Switch::new(Parts {

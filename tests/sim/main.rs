@@ -9,6 +9,7 @@
 
 mod city;
 mod engine_room;
+mod journal;
 mod phone;
 mod stories;
 mod walk;

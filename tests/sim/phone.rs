@@ -101,7 +101,9 @@ pub struct Phone {
     pub name: String,
     pub endpoint: Endpoint,
     pub sip: SocketAddr,
-    server: SocketAddr,
+    pub server: SocketAddr,
+    /// The number of its TCP connection; None: it speaks UDP.
+    pub connection: Option<u64>,
     pub manner: Manner,
     /// A dead one neither sends nor receives, but does not know.
     pub dead: bool,
@@ -117,6 +119,8 @@ pub struct Phone {
     /// Whether it keeps its registration up.
     pub stays: bool,
     registration: Option<Registration>,
+    /// What its last call was challenged with: the next one proves who calls.
+    challenge: Option<Challenge>,
     ids: IdGen,
     next_port: u16,
 }
@@ -129,6 +133,7 @@ impl Phone {
             endpoint: Endpoint::new(EndpointConfig::default(), ids.clone(), seed),
             sip,
             server: if agent { AGENTS } else { TRUNK }.parse().expect("an address"),
+            connection: None,
             manner: Manner::AnswersAfter(Duration::from_secs(1)),
             dead: false,
             mute: false,
@@ -140,13 +145,21 @@ impl Phone {
             registered: None,
             stays: true,
             registration: None,
+            challenge: None,
             ids,
             next_port: 10_000,
         }
     }
 
-    fn flow(&self) -> Flow {
-        Flow { transport: Transport::Udp, local: self.sip, remote: self.server, connection: 0 }
+    /// Its way to the switch.
+    pub fn flow(&self) -> Flow {
+        let (transport, connection) = self.connection.map_or((Transport::Udp, 0), |number| (Transport::Tcp, number));
+        Flow { transport, local: self.sip, remote: self.server, connection }
+    }
+
+    /// The same way as the switch sees it.
+    pub fn flow_to_it(&self) -> Flow {
+        Flow { local: self.server, remote: self.sip, ..self.flow() }
     }
 
     fn new_leg(&mut self, id: LegId, line: Line) -> &mut PhoneLeg {
@@ -180,13 +193,19 @@ impl Phone {
         let own = self.new_leg(id, Line::Calling);
         let sdp = if delayed { None } else { Some(offer.unwrap_or_else(|| own.session.offer(Direction::SendRecv))) };
         let (server, ip) = (self.server, self.sip.ip());
+        let target = uri(&format!("sip:{number}@{server}"));
+        let proof = self.challenge.take().map(|challenge| {
+            let password = city::password(&self.name);
+            let value = challenge.answer(&self.name, &password, &Method::Invite, &target, b"", "0a1b2c3d", 1);
+            Header { name: HeaderName::Authorization, value }
+        });
         let invite = OutgoingInvite {
             flow: self.flow(),
             uri: uri(&format!("sip:{number}@{server}")),
             from: NameAddr::new(uri(&format!("sip:{from}@{ip}"))),
             to: NameAddr::new(uri(&format!("sip:{number}@{server}"))),
             route: Vec::new(),
-            headers: Vec::new(),
+            headers: proof.into_iter().collect(),
             sdp,
             again: None,
         };
@@ -274,14 +293,23 @@ impl Phone {
         }
     }
 
+    /// Holds as telephones did before RFC 3264: the address to send to is all zeros.
+    pub fn hold_by_zeros(&mut self, now: Now, id: LegId) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            let offer = leg.session.offer(Direction::SendRecv);
+            let own = format!("c=IN IP4 {}", self.sip.ip());
+            let zeros = String::from_utf8_lossy(&offer).replace(&own, "c=IN IP4 0.0.0.0");
+            let _ = self.endpoint.offer(now, id, zeros.into());
+        }
+    }
+
     /// Asks for a sign of life inside the dialog.
     pub fn probe(&mut self, now: Now, id: LegId) {
         let _ = self.endpoint.request(now, id, Method::Options, &[], Bytes::new());
     }
 
-    pub fn receive(&mut self, now: Now, from: SocketAddr, bytes: Bytes) {
+    pub fn receive(&mut self, now: Now, flow: Flow, bytes: Bytes) {
         if !self.dead {
-            let flow = Flow { transport: Transport::Udp, local: self.sip, remote: from, connection: 0 };
             self.endpoint.handle_input(now, Input::Packet { flow, bytes });
         }
     }
@@ -362,7 +390,10 @@ impl Phone {
             LegEvent::Response { status, .. } => leg.answers.push(status),
             LegEvent::Cancelled { .. } => leg.line = Line::Over("CANCEL".to_owned()),
             LegEvent::NoAck => leg.line = Line::Over("no ACK".to_owned()),
-            LegEvent::Failed { status, .. } => leg.line = Line::Over(status.to_string()),
+            LegEvent::Failed { status, response } => {
+                leg.line = Line::Over(status.to_string());
+                self.challenge = response.and_then(|r| Challenge::first(&r.headers, &HeaderName::WwwAuthenticate));
+            }
             LegEvent::Ended { .. } => leg.line = Line::Over("BYE".to_owned()),
             LegEvent::Gone => leg.line = Line::Over("hung up".to_owned()),
             LegEvent::Lost { .. } => leg.line = Line::Over("lost".to_owned()),

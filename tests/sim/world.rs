@@ -3,12 +3,14 @@
 use crate::{
     city,
     engine_room::EngineRoom,
+    journal::Journal,
     phone::{Act, Line, Manner, Phone},
 };
 use bytes::Bytes;
 use hotline::{
     acd::{
         agent::StateName as AgentState,
+        config::QueueConfig,
         message::{self as acd, Status},
     },
     app::switch::{Input, Output, Switch},
@@ -18,13 +20,13 @@ use hotline::{
         message::Said,
     },
     clock::{Now, UnixMillis},
-    ids::{CallId, LegId},
-    media::sdp::Direction,
-    sip::{dialog::DialogSnapshot, endpoint},
+    ids::{AgentNo, CallId, LegId},
+    media::{engine::Event as MediaEvent, sdp::Direction},
+    sip::endpoint,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -44,9 +46,17 @@ pub struct Network {
 pub type Who = usize;
 
 enum Happening {
-    Sip { from: SocketAddr, to: SocketAddr, bytes: Bytes },
-    Rtp { from: SocketAddr, to: SocketAddr, bytes: Bytes },
-    Spooled(CallId),
+    /// `flow` as the receiver sees it.
+    Sip {
+        flow: endpoint::Flow,
+        bytes: Bytes,
+    },
+    Rtp {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    Spooled(Box<CallRecord>),
     Act(Who, Act),
 }
 
@@ -63,13 +73,18 @@ pub struct World {
     pub voice: Duration,
     /// How long the spool takes.
     pub spool: Duration,
+    /// What is on disk.
+    pub journal: Journal,
+    /// Whether the end of an announcement is told.
+    pub deaf: bool,
+    queue: QueueConfig,
     /// Whether the spool can keep anything.
     pub durable: bool,
     pub said: Vec<(CallId, Said)>,
     /// The latest record of each call.
     pub records: BTreeMap<CallId, CallRecord>,
-    /// What the spool knows of the dialogs of calls in progress.
-    dialogs: BTreeMap<LegId, (CallId, DialogSnapshot)>,
+    /// Agents who were not ready, or signed out, for a while.
+    put_aside: BTreeSet<AgentNo>,
     spooled: BTreeMap<CallId, usize>,
     over: BTreeMap<CallId, usize>,
     agenda: BTreeMap<(Instant, u64), Happening>,
@@ -78,6 +93,8 @@ pub struct World {
     started: Instant,
     seed: u64,
     by_ip: HashMap<IpAddr, Who>,
+    /// The numbers of TCP connections that are closed.
+    closed: BTreeSet<u64>,
     ended: bool,
 }
 
@@ -87,22 +104,34 @@ impl World {
         World::of(1, Network { loss: 0, duplicate: 0, delay: (10, 10) })
     }
 
+    /// As `new`, with the sandbox's queue.
+    pub fn sandbox() -> World {
+        World::with(1, Network { loss: 0, duplicate: 0, delay: (10, 10) }, city::sandbox_queue())
+    }
+
     /// A world where everything random follows from `seed`.
     pub fn of(seed: u64, network: Network) -> World {
+        World::with(seed, network, city::plain_queue())
+    }
+
+    fn with(seed: u64, network: Network, queue: QueueConfig) -> World {
         let now = Now { mono: Instant::now(), wall: UnixMillis(1_760_000_000_000) };
         World {
             now,
-            switch: city::switch(seed, now),
+            switch: city::switch(seed, now, queue.clone()),
             phones: Vec::new(),
             network,
             lose: Box::new(|_| false),
             sent: Vec::new(),
             voice: Duration::from_millis(20),
             spool: Duration::from_millis(5),
+            journal: Journal::default(),
+            deaf: false,
+            queue: queue.clone(),
             durable: true,
             said: Vec::new(),
             records: BTreeMap::new(),
-            dialogs: BTreeMap::new(),
+            put_aside: BTreeSet::new(),
             spooled: BTreeMap::new(),
             over: BTreeMap::new(),
             agenda: BTreeMap::new(),
@@ -111,6 +140,7 @@ impl World {
             started: now.mono,
             seed,
             by_ip: HashMap::new(),
+            closed: BTreeSet::new(),
             ended: false,
         }
     }
@@ -134,13 +164,18 @@ impl World {
     /// An agent's telephone, registered and ready; it answers after a second.
     pub fn agent(&mut self, number: &str) -> Who {
         let who = self.agent_at_home(number);
-        self.phones[who].register(self.now, &city::password(number));
+        self.signs_on(who);
+        who
+    }
+
+    pub fn signs_on(&mut self, who: Who) {
+        let number = self.phones[who].name.clone();
+        self.phones[who].register(self.now, &city::password(&number));
         let patience = self.now.mono + Duration::from_secs(32);
         while self.phones[who].registered.is_none() && self.now.mono < patience {
             self.run_ms(20);
         }
         assert_eq!(self.phones[who].registered, Some(200), "{number} registers");
-        who
     }
 
     /// An agent's telephone that is not registered.
@@ -157,7 +192,26 @@ impl World {
         who
     }
 
+    /// As `agent`, over a TCP connection of its own.
+    pub fn agent_on_tcp(&mut self, number: &str) -> Who {
+        let who = self.agent_at_home(number);
+        self.number += 1;
+        self.phones[who].connection = Some(self.number);
+        self.signs_on(who);
+        who
+    }
+
     // ---- what they do ----
+
+    /// The connection of a telephone closes; both sides find out.
+    pub fn connection_closes(&mut self, who: Who) {
+        let (ours, theirs) = (self.phones[who].flow_to_it(), self.phones[who].flow());
+        self.closed.insert(ours.connection);
+        self.switch_now();
+        self.flow_failed(ours);
+        self.flow_failed(theirs);
+        self.settle();
+    }
 
     /// A citizen calls 12345.
     pub fn calls(&mut self, who: Who) -> LegId {
@@ -229,15 +283,21 @@ impl World {
         self.settle();
     }
 
-    /// The switch dies and another takes its place, which knows of the old one what the spool does.
-    pub fn crashes(&mut self) {
-        self.seed += 1;
-        self.switch = city::switch(self.seed, self.now);
-        self.records.clear();
-        self.spooled.clear();
-        self.over.clear();
-        for (_, snapshot) in std::mem::take(&mut self.dialogs).into_values() {
-            self.switch.end_old_dialog(self.now, &snapshot);
+    /// The program dies, and starts again from what is on disk. Telephones know nothing of it.
+    pub fn kill(&mut self) {
+        self.agenda.retain(|_, happening| !matches!(happening, Happening::Spooled(_)));
+        self.switch = city::switch(self.seed, self.now, self.queue.clone());
+        self.switch_now();
+        let (closed, dialogs) = self.journal.recover(self.now.wall);
+        self.records.retain(|_, record| record.ended_at.is_some());
+        for record in closed {
+            *self.over.entry(record.id).or_default() += 1;
+            self.records.insert(record.id, record);
+        }
+        let records = &self.records;
+        self.spooled.retain(|call, _| records.contains_key(call));
+        for dialog in dialogs {
+            self.switch.end_old_dialog(self.now, &dialog);
         }
         self.settle();
     }
@@ -381,20 +441,20 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Sip { from, to, bytes } => match self.by_ip.get(&to.ip()) {
-                Some(who) => self.phones[*who].receive(self.now, from, bytes),
-                None => {
-                    let transport = endpoint::Transport::Udp;
-                    let flow = endpoint::Flow { transport, local: to, remote: from, connection: 0 };
-                    self.switch.handle_input(self.now, Input::Sip(endpoint::Input::Packet { flow, bytes }));
-                }
+            Happening::Sip { flow, .. } if self.closed.contains(&flow.connection) => {}
+            Happening::Sip { flow, bytes } => match self.by_ip.get(&flow.local.ip()) {
+                Some(who) => self.phones[*who].receive(self.now, flow, bytes),
+                None => self.switch.handle_input(self.now, Input::Sip(endpoint::Input::Packet { flow, bytes })),
             },
             Happening::Rtp { from, to, bytes } => match self.by_ip.get(&to.ip()) {
                 Some(who) => self.phones[*who].hear(self.now, to, &bytes),
                 None => self.switch.media().receive(from, to, &bytes),
             },
-            Happening::Spooled(call) => {
-                let durable = self.durable;
+            Happening::Spooled(record) => {
+                let (call, durable) = (record.id, self.durable);
+                if durable {
+                    self.journal.accept(*record);
+                }
                 self.switch.handle_input(self.now, Input::Spooled { call, durable });
             }
             Happening::Act(who, Act::Register) if !self.phones[who].stays => {}
@@ -419,6 +479,9 @@ impl World {
             let (events, datagrams) = (std::mem::take(&mut out.events), std::mem::take(&mut out.datagrams));
             for event in events {
                 quiet = false;
+                if self.deaf && matches!(event.event, MediaEvent::PlayDone { .. }) {
+                    continue;
+                }
                 self.switch.handle_input(self.now, Input::Media(event));
             }
             for (from, to, bytes) in datagrams {
@@ -459,22 +522,30 @@ impl World {
             Output::Transmit { flow, bytes } => self.post_sip(flow, bytes),
             Output::Spool(record) => {
                 *self.spooled.entry(record.id).or_default() += 1;
-                let call = record.id;
-                self.records.insert(call, *record);
-                self.plan(self.spool, Happening::Spooled(call));
+                self.records.insert(record.id, (*record).clone());
+                self.plan(self.spool, Happening::Spooled(record));
             }
-            Output::Changed { record, .. } => drop(self.records.insert(record.id, *record)),
-            Output::Over(record) => {
-                *self.over.entry(record.id).or_default() += 1;
-                self.dialogs.retain(|_, (call, _)| *call != record.id);
+            Output::Changed { record, milestone } => {
+                if milestone {
+                    self.journal.update(&record);
+                }
                 self.records.insert(record.id, *record);
             }
+            Output::Dialog { call, leg, snapshot } => self.journal.dialog(call, leg, *snapshot),
+            Output::Over(record) => {
+                self.journal.over(&record);
+                *self.over.entry(record.id).or_default() += 1;
+                self.records.insert(record.id, *record);
+            }
+            Output::AgentTransition(transition) => {
+                if !matches!(transition.to.status, Status::Ready) {
+                    self.put_aside.insert(transition.agent);
+                }
+            }
             Output::Said { call, said } => self.said.push((call, said)),
-            Output::Dialog { call, leg, snapshot } => drop(self.dialogs.insert(leg, (call, *snapshot))),
             Output::RecordingDone { .. }
             | Output::AgentChanged { .. }
             | Output::QueueChanged { .. }
-            | Output::AgentTransition(_)
             | Output::Bindings { .. }
             | Output::Registered { .. } => {}
         }
@@ -485,12 +556,30 @@ impl World {
     }
 
     fn post_sip(&mut self, flow: endpoint::Flow, bytes: Bytes) {
+        if self.closed.contains(&flow.connection) {
+            return self.flow_failed(flow);
+        }
         let (from, to) = (flow.local, flow.remote);
         let line = format!("{}>{}: {}", self.name(from), self.name(to), summary(&bytes));
         let lost = (self.lose)(&line);
         self.sent.push(line);
         if !lost {
-            self.carry(|bytes| Happening::Sip { from, to, bytes }, bytes);
+            let flow = endpoint::Flow { local: to, remote: from, ..flow };
+            if flow.connection == 0 {
+                self.carry(|bytes| Happening::Sip { flow, bytes }, bytes);
+            } else {
+                // A stream loses nothing and keeps its order.
+                self.plan(Duration::from_millis(self.network.delay.1), Happening::Sip { flow, bytes });
+            }
+        }
+    }
+
+    /// Tells the sender that a connection is closed.
+    fn flow_failed(&mut self, flow: endpoint::Flow) {
+        let failed = endpoint::Input::FlowFailed { flow };
+        match self.by_ip.get(&flow.local.ip()) {
+            Some(who) => self.phones[*who].endpoint.handle_input(self.now, failed),
+            None => self.switch.handle_input(self.now, Input::Sip(failed)),
         }
     }
 
@@ -552,6 +641,15 @@ impl World {
             assert_eq!(record.state, StateName::Ended, "{record:?}");
             let ending = record.ending.expect("a classed ending");
             assert!(record.ended_at.is_some(), "{record:?}");
+            for attempt in &record.three_way {
+                let open = matches!(&*attempt.outcome, "dialling" | "ringing" | "answered");
+                assert!(!open, "an attempt is over with the call: {record:?}");
+            }
+            for leg in record.legs.iter().filter(|leg| leg.answered_at.is_some()) {
+                if let (Role::Agent { agent }, Some(What::Lost)) = (&leg.role, leg.ending.map(|ending| ending.what)) {
+                    assert!(self.put_aside.contains(agent), "{agent} is rung no more: {record:?}");
+                }
+            }
             let served = record.served_at.is_some() || record.dialled != "12345";
             assert!(ending.what != What::Answered || served, "nobody answered: {record:?}");
             for leg in &record.legs {

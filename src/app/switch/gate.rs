@@ -111,6 +111,7 @@ impl<M: MediaPort> Switch<M> {
         let Some((route, ticket, cdr)) = profile.route(&dialled) else {
             return self.refuse(now, leg, 404, &reason(1));
         };
+        let agent = user.as_ref().and_then(|user| self.acd.agent_at(&user.as_str().into())).cloned();
         let from = user.unwrap_or_else(|| caller_number(request));
         let sip_call_id =
             request.headers.call_id().map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
@@ -128,6 +129,11 @@ impl<M: MediaPort> Switch<M> {
             cdr,
         };
         self.legs.insert(leg, id);
+        if let Some(agent) = agent {
+            // Who calls somebody is offered nobody meanwhile.
+            self.engaged.insert(id, agent.clone());
+            self.tell_acd(now, acd::Input::Engaged { agent, call: id });
+        }
         self.calls.insert(id, Call::new(now, config.call.clone(), self.ids.clone(), new));
         self.follow(now, id);
     }

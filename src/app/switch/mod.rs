@@ -184,6 +184,8 @@ pub struct Switch<M> {
     legs: HashMap<LegId, CallId>,
     /// Legs whose telephone has more contacts than the one that is being rung.
     rung: HashMap<LegId, outbound::Rung>,
+    /// Agents who called by themselves.
+    engaged: HashMap<CallId, AgentNo>,
     timers: BTreeSet<(Instant, CallId)>,
     /// For when each call is in `timers`, once at most.
     armed: HashMap<CallId, Instant>,
@@ -220,6 +222,7 @@ impl<M: MediaPort> Switch<M> {
             calls: HashMap::new(),
             legs: HashMap::new(),
             rung: HashMap::new(),
+            engaged: HashMap::new(),
             timers: BTreeSet::new(),
             armed: HashMap::new(),
             media,
@@ -233,10 +236,14 @@ impl<M: MediaPort> Switch<M> {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Sip(input) => {
-                if let endpoint::Input::FlowFailed { flow } = &input {
-                    self.registrar.flow_failed(now, *flow);
-                }
+                let failed = match &input {
+                    endpoint::Input::FlowFailed { flow } => Some(*flow),
+                    endpoint::Input::Packet { .. } => None,
+                };
                 self.endpoint.handle_input(now, input);
+                if let Some(flow) = failed {
+                    self.flow_failed(now, flow);
+                }
             }
             Input::Media(event) => self.media_event(now, event),
             Input::Spooled { call, durable } => {
@@ -382,6 +389,19 @@ impl<M: MediaPort> Switch<M> {
             }
             endpoint::Output::Event(endpoint::Event::Response { .. }) => {}
             endpoint::Output::Event(endpoint::Event::Leg { leg, event }) => self.leg_event(now, leg, event),
+        }
+    }
+
+    /// A connection closed: registrations over it are void, and calls over it have lost one of their ways.
+    fn flow_failed(&mut self, now: Now, flow: Flow) {
+        self.registrar.flow_failed(now, flow);
+        if flow.connection == 0 {
+            return;
+        }
+        for leg in self.endpoint.legs_on(flow) {
+            if let Some(call) = self.legs.get(&leg).copied() {
+                self.tell(now, call, call::Input::FlowFailed { leg });
+            }
         }
     }
 
@@ -541,7 +561,11 @@ impl<M: MediaPort> Switch<M> {
                 }
             }
             call::Output::Said(said) => {
-                if call.is_recorded() {
+                let (ended, recorded) = (said == Said::Ended, call.is_recorded());
+                if ended && let Some(agent) = self.engaged.remove(&id) {
+                    self.tell_acd(now, acd::Input::Released { agent, call: id });
+                }
+                if recorded {
                     self.output.push_back(Output::Said { call: id, said });
                 }
             }

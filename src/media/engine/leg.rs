@@ -67,6 +67,7 @@ pub struct Leg {
     pub(super) digits: dtmf::Sender,
     pub(super) digit_due: Option<u64>,
     pub(super) keys: dtmf::Receiver,
+    pub(super) key_limit: dtmf::Limit,
     pub(super) forward_digits: bool,
     pub(super) line: Line,
     pub(super) recorded: Option<Recorded>,
@@ -103,6 +104,7 @@ impl Leg {
             digits: dtmf::Sender::default(),
             digit_due: None,
             keys: dtmf::Receiver::default(),
+            key_limit: dtmf::Limit::default(),
             forward_digits: false,
             line,
             recorded: None,
@@ -125,8 +127,8 @@ impl Leg {
 
     /// Takes an offer/answer's result. True when the source has to be learned anew.
     pub(super) fn set_params(&mut self, params: LegParams, at: u64) -> bool {
-        let listens = self.params.as_ref().is_some_and(|p| p.receive && p.remote.is_some());
-        if params.receive && params.remote.is_some() && !listens {
+        let listened = self.expects_packets();
+        if self.params.is_none() || (params.receive && params.remote.is_some() && !listened) {
             // Silence counts from the moment that something may come.
             self.heard_at = at;
         }

@@ -133,6 +133,8 @@ pub struct Counters {
     pub malformed: u64,
     /// Frames that the writers' ring had no room for.
     pub unrecorded: u64,
+    /// Keys that came faster than anybody presses them.
+    pub keys_held_back: u64,
     pub refused: u64,
 }
 

@@ -51,8 +51,12 @@ impl Engine {
         match kind {
             Kind::Audio(codec) => self.audio(at, slot, codec, header, packet, out),
             Kind::Digit => {
-                if let Some(digit) = leg.keys.receive(header.ssrc, header.timestamp, &packet[header.start..header.end])
-                {
+                let key = leg.keys.receive(header.ssrc, header.timestamp, &packet[header.start..header.end]);
+                if let Some(digit) = key {
+                    if !leg.key_limit.allows(at) {
+                        self.counters.keys_held_back += 1;
+                        return;
+                    }
                     out.event(CallEvent { call: leg.call, event: Event::Digit { leg: leg.id, digit } });
                     if leg.forward_digits {
                         self.forward_digit(at, slot, digit);

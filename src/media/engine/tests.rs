@@ -456,7 +456,7 @@ fn silence_is_told_each_five_seconds_until_something_comes() {
         .events
         .drain(..)
         .map(|e| match e {
-            Event::Silent { leg: l, length } if l == leg => length.as_millis() as u64,
+            Event::Silent { leg: l, length, held: false } if l == leg => length.as_millis() as u64,
             other => panic!("{other:?}"),
         })
         .collect();

@@ -154,13 +154,13 @@ impl Engine {
         }
         let report = leg.report_due <= at;
         leg.silent_due = leg.silent_due.max(leg.heard_at + SILENT_AFTER);
-        if !leg.expects_packets() {
+        if leg.params.is_none() {
             leg.silent_due = at + SILENT_AFTER;
         } else if leg.silent_due <= at {
             leg.told_silent = true;
             leg.silent_due = at + SILENT_AFTER;
-            let length = Duration::from_micros(at - leg.heard_at);
-            out.event(CallEvent { call: leg.call, event: Event::Silent { leg: leg.id, length } });
+            let (length, held) = (Duration::from_micros(at - leg.heard_at), !leg.expects_packets());
+            out.event(CallEvent { call: leg.call, event: Event::Silent { leg: leg.id, length, held } });
         }
         if report {
             // RFC 3550 section 6.2: spread, so that legs which began together do not report together.

@@ -182,8 +182,9 @@ pub enum Event {
     Digit { leg: LegId, digit: char },
     /// What `Play` asked for came to its end (not sent when stopped or replaced).
     PlayDone { leg: LegId, id: PlayId },
-    /// Neither RTP nor RTCP came for this long, though the peer should send; repeated each 5 s.
-    Silent { leg: LegId, length: Duration },
+    /// Neither RTP nor RTCP came for this long; repeated each 5 s. `held`: nor was any agreed, as the peer holds us
+    /// (`a=inactive`, or an address of zeros).
+    Silent { leg: LegId, length: Duration, held: bool },
     /// Packets came again after `Silent`.
     Heard { leg: LegId },
     /// The recording is sealed and on the disk. `length` is what plays; `gap` when something was lost on the way to the

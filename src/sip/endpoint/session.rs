@@ -12,6 +12,7 @@ use crate::{
     ids::LegId,
     sip::{
         dialog::{Dialog, DialogSnapshot},
+        endpoint::Flow,
         message::{Header, HeaderName, Method, NameAddr},
     },
 };
@@ -104,6 +105,11 @@ impl Endpoint {
             State::Terminating => {}
         }
         Ok(())
+    }
+
+    /// The legs whose dialogs go over a flow.
+    pub fn legs_on(&self, flow: Flow) -> Vec<LegId> {
+        self.legs.iter().filter(|(_, leg)| leg.dialog.flow() == flow).map(|(id, _)| *id).collect()
     }
 
     /// The dialog of a leg, to be stored; None before the leg is answered and after its end.

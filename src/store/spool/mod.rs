@@ -44,6 +44,9 @@ pub struct SpooledWaiter {
     pub enqueued_at: UnixMillis,
     /// The number to call back.
     pub number: Option<String>,
+    /// The call's record, where the call was not answered and nothing else is kept of it.
+    #[serde(default)]
+    pub record: Option<Value>,
 }
 
 /// A call that had not ended when the program stopped.

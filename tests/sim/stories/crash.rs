@@ -17,7 +17,7 @@ fn all_legs_of_a_three_way_call_are_ended_after_a_crash() {
     w.run(3);
     w.command(citizen, Command::ThreeWay { hotline: "12330".into(), consult: false }).expect("is taken");
     w.until(5, "all three are joined", |w| w.state(citizen) == StateName::ThreeWay);
-    w.crashes();
+    w.kill();
     w.run(1);
     for who in [citizen, agent, department] {
         assert_eq!(w.line(who), Line::Over("BYE".into()));
@@ -33,7 +33,7 @@ fn a_caller_whose_ack_was_under_way_is_told_too() {
     w.calls(citizen);
     w.run(1);
     assert!(w.is_up(citizen));
-    w.crashes();
+    w.kill();
     w.run(1);
     assert_eq!(w.line(citizen), Line::Over("BYE".into()));
     w.ends();

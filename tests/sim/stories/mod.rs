@@ -1,8 +1,15 @@
 //! The stories, by whom they are about.
 
 mod agents;
+mod attempts;
 mod citizens;
+mod commands;
+mod connections;
 mod crash;
 mod departments;
 mod gate;
+mod holds;
 mod network;
+mod recovery;
+mod shipped;
+mod stalls;
