@@ -227,7 +227,7 @@ pub(super) fn finished(record: &CallRecord) -> Option<FinishedCall> {
             number,
             queue: queue.clone(),
             enqueued_at,
-            reason: "abandoned".to_owned(),
+            reason: if record.overflow.is_some() { "overflow" } else { "abandoned" }.to_owned(),
         }),
         _ => None,
     };

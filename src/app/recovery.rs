@@ -56,6 +56,8 @@ impl App {
                     legs: Vec::new(),
                     three_way: Vec::new(),
                     keys: String::new(),
+                    variables: std::collections::BTreeMap::new(),
+                    overflow: None,
                     ticket: accepted.ticket.is_some(),
                     cdr: true,
                 });

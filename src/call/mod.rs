@@ -103,6 +103,8 @@ pub struct Call {
     keys: FeatureKeys,
     recording: Option<RecordingId>,
     recording_started: bool,
+    /// The flow's time in the queue ran out while an agent's telephone rang.
+    overdue: bool,
     /// A play whose end means something: the department's notice before it is joined, the last words before hanging up.
     notice: Option<(media::PlayId, Notice)>,
     timers: Vec<(Instant, Timer)>,
@@ -142,6 +144,8 @@ impl Call {
             legs: Vec::new(),
             three_way: Vec::new(),
             keys: String::new(),
+            variables: std::collections::BTreeMap::new(),
+            overflow: None,
             ticket: new.ticket,
             cdr: new.cdr,
         };
@@ -160,6 +164,7 @@ impl Call {
             keys: FeatureKeys::default(),
             recording: Some(new.recording),
             recording_started: false,
+            overdue: false,
             notice: None,
             changed: true,
             output: VecDeque::new(),
@@ -214,6 +219,8 @@ impl Call {
             match self.timers.swap_remove(due).1 {
                 Timer::Ring(leg) => self.ring_timeout(now, leg),
                 Timer::Lost(leg) => self.leg_lost(now, leg),
+                // Whoever is rung for may still answer.
+                Timer::QueueWait if matches!(self.phase, Phase::Waiting { ringing: Some(_) }) => self.overdue = true,
                 Timer::QueueWait => self.overflow(now, "max_wait"),
                 Timer::MaxCall => {
                     self.finish(now, Ending { whose: Whose::Us, what: What::Answered, sip: 0, q850: 102 })

@@ -47,7 +47,7 @@ impl Call {
         let Some(leg) = self.leg_of_offer(offer) else { return };
         self.hang_up(now, leg, Ending::bye(Whose::Us, What::Withdrawn));
         if matches!(self.phase, Phase::Waiting { ringing: Some(ringing) } if ringing == leg) {
-            self.phase = Phase::Waiting { ringing: None };
+            self.offer_gone(now);
         }
     }
 
@@ -57,6 +57,7 @@ impl Call {
         let Some(Role::Agent { agent }) = self.leg(leg).map(|leg| leg.role.clone()) else { return };
         self.timers.retain(|(_, timer)| *timer != Timer::QueueWait);
         self.record.agent = Some(agent.clone());
+        self.record.overflow = None;
         self.hush(self.caller);
         self.flow = None;
         self.connect(now, leg);

@@ -90,7 +90,7 @@ impl World {
         let now = Now { mono: Instant::now(), wall: UnixMillis(1_760_000_000_000) };
         World {
             now,
-            switch: city::switch(seed, now),
+            switch: city::switch(seed, now, true),
             phones: Vec::new(),
             network,
             lose: Box::new(|_| false),
@@ -110,6 +110,13 @@ impl World {
             by_ip: HashMap::new(),
             ended: false,
         }
+    }
+
+    /// A world outside office hours.
+    pub fn after_hours() -> World {
+        let mut world = World::new();
+        world.switch = city::switch(world.seed, world.now, false);
+        world
     }
 
     // ---- who is there ----
@@ -269,6 +276,12 @@ impl World {
     pub fn waiting(&self) -> Vec<String> {
         let queue = self.switch.acd().queue(&"general".into(), self.now, 1_000).expect("the queue");
         queue.waiting.iter().map(|waiter| self.records[&waiter.call].from.clone()).collect()
+    }
+
+    /// A queue's figures of the day: offered, answered, overflowed, abandoned.
+    pub fn figures(&self, queue: &str) -> [u64; 4] {
+        let today = self.switch.acd().queue(&queue.into(), self.now, 0).expect("the queue").today;
+        [today.offered, today.answered, today.overflowed, today.abandoned]
     }
 
     /// Where the first call of a telephone stands.
@@ -518,8 +531,10 @@ impl World {
         for phone in &self.phones {
             assert_eq!(phone.lines(), [], "{} still has a call", phone.name);
         }
-        let queue = self.switch.acd().queue(&"general".into(), self.now, 10).expect("the queue");
-        assert_eq!((queue.waiting_count, queue.ringing_count), (0, 0), "callers are left in the queue");
+        for name in ["general", "english"] {
+            let queue = self.switch.acd().queue(&name.into(), self.now, 10).expect("the queue");
+            assert_eq!((queue.waiting_count, queue.ringing_count), (0, 0), "callers are left in the queue {name}");
+        }
         for agent in self.switch.acd().agents(self.now) {
             assert_eq!(agent.state, AgentState::Idle, "agent {} is stuck", agent.agent);
             assert_eq!((agent.call, agent.offer), (None, None), "agent {} is stuck", agent.agent);

@@ -3,5 +3,6 @@
 mod agents;
 mod citizens;
 mod departments;
+mod flows;
 mod gate;
 mod network;
