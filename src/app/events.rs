@@ -25,6 +25,8 @@ pub enum Audience {
     Supervisors,
     /// And this agent.
     Agent(AgentNo),
+    /// These agents alone: a private lane's own, and no supervisor or administrator.
+    Lane(Vec<AgentNo>),
     /// This unit's people alone: they see their own version.
     UnitOnly(UnitCode),
 }

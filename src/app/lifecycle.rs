@@ -175,6 +175,9 @@ impl App {
         if let Ok(Some(case)) = self.store.ticket_of_call(call).await {
             self.publish_ticket(&case);
         }
+        if let Ok(Some(owed)) = self.store.callback_of_call(call).await {
+            self.callback_changed(&owed);
+        }
         self.live.remove_call(call);
     }
 

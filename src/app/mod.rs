@@ -4,8 +4,10 @@
 //! switch. It is made once, in [`setup`].
 
 pub mod agents;
+pub mod callbacks;
 pub mod calls;
 pub mod events;
+pub mod lanes;
 mod lifecycle;
 pub mod live;
 pub mod outbox;
@@ -83,6 +85,8 @@ pub enum AppError {
     CallRefused(#[from] Rejected),
     #[error("{0}")]
     AgentRefused(String),
+    #[error("{reason}")]
+    CallbackRefused { code: &'static str, reason: String },
     #[error("{reason}")]
     TicketRefused { code: &'static str, reason: String },
     #[error("the version is {current} by now")]

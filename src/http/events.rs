@@ -28,6 +28,7 @@ fn may_know(who: &Who, event: &Event) -> bool {
         Audience::Centre => who.is_centre(),
         Audience::Supervisors => who.is_supervisor() || who.actor.role == Role::Auditor,
         Audience::Agent(agent) => who.is_supervisor() || who.actor.agent.as_ref() == Some(agent),
+        Audience::Lane(agents) => who.actor.agent.as_ref().is_some_and(|agent| agents.contains(agent)),
         Audience::UnitOnly(unit) => who.actor.unit.as_ref() == Some(unit),
     }
 }
