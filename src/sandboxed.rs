@@ -204,7 +204,7 @@ pub fn banner(configuration: &Configuration, hours: CityHours) -> String {
     format!(
         "\n  12345 热线沙箱已就绪(只用本机,不连外网)\n\n\
          \x20 拨打      sip:12345@{trunk}   任何 SIP 软电话,无需注册\n\
-         \x20 接听      向 {agents} 注册 8001 – 8020,密码 sandbox-<工号>;注册后即可接电话\n\
+         \x20 接听      向 {agents} 注册 8001 – 8019,密码 sandbox-<工号>;注册后即可接电话(8020 只接 12388)\n\
          \x20 三方通话  通话中按 *3 12330 #,或在实时页面点“三方”\n\
          \x20 实时页面  http://{console}/   admin / sandbox-admin\n\
          \x20 接口      http://{console}/api/v1   文档 http://{console}/api/docs\n\
