@@ -13,6 +13,7 @@ use hotline::{
     store::DataFolder,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sandboxed::CityHours;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -48,6 +49,15 @@ struct Place {
     /// 沙箱的端口(RTP 除外)整体后移这么多,可与另一个沙箱同时运行
     #[arg(long, default_value_t = 0, value_name = "N")]
     shift: u16,
+    /// 沙箱按示例营业时间运行;不写则部门全天开放、全天可回拨
+    #[arg(long)]
+    hours: bool,
+}
+
+impl Place {
+    fn city_hours(&self) -> CityHours {
+        if self.hours { CityHours::AsWritten } else { CityHours::AllDay }
+    }
 }
 
 #[derive(Subcommand)]
@@ -192,7 +202,7 @@ struct Running {
 }
 
 /// Opens everything of a configuration, the sandbox's parties included.
-async fn start(configuration: Configuration, metrics: PrometheusHandle) -> anyhow::Result<Running> {
+async fn start(configuration: Configuration, metrics: PrometheusHandle, hours: CityHours) -> anyhow::Result<Running> {
     let folder = DataFolder::take(&configuration.settings.data_dir)?;
     let taken = Report { faults: config::port_faults(&configuration), warnings: Vec::new() };
     if !taken.is_ok() {
@@ -209,7 +219,7 @@ async fn start(configuration: Configuration, metrics: PrometheusHandle) -> anyho
     let store = setup::open_store(&configuration.settings).await?;
     let mut configuration = configuration;
     let parties = if sandbox {
-        sandboxed::keep_city(&store, &mut configuration.settings).await?;
+        sandboxed::keep_city(&store, &mut configuration, hours).await?;
         Some(sandboxed::Parties::open(&configuration).await?)
     } else {
         None
@@ -238,8 +248,8 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     for warning in &configuration.warnings {
         tracing::warn!("{warning}");
     }
-    let banner = settings.sandbox.then(|| sandboxed::banner(&configuration));
-    let running = start(configuration, start_metrics()?).await?;
+    let banner = settings.sandbox.then(|| sandboxed::banner(&configuration, place.city_hours()));
+    let running = start(configuration, start_metrics()?, place.city_hours()).await?;
     match banner {
         Some(banner) => println!("{banner}"),
         None => tracing::info!("ready"),

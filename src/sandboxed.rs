@@ -4,7 +4,11 @@
 use crate::{Running, fresh_folder, load, start, start_log, start_metrics};
 use anyhow::{Context, bail};
 use hotline::{
-    config::{Configuration, ProfileKind, Secret, Settings, Transport, UserSettings},
+    config::{
+        Calendar, Configuration, NumberPattern, NumberRoute, ProfileKind, Secret, Settings, Target, Transport,
+        UserSettings,
+    },
+    ivr::Place,
     sandbox::{
         demo::{self, DemoConfig, SmsCentre, StepName},
         departments::{Clips, Departments},
@@ -15,6 +19,7 @@ use hotline::{
 };
 use serde_json::json;
 use std::{
+    collections::HashMap,
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
     path::Path,
@@ -53,9 +58,23 @@ fn clips(configuration: &Configuration) -> Clips {
     Arc::new(move |name: &str| assets.read(&format!("ivr-flows/{name}")).map(|bytes| bytes.into_owned()))
 }
 
-/// Brings the sample city into the store and its people into the settings.
-pub async fn keep_city(store: &Store, settings: &mut Settings) -> anyhow::Result<()> {
-    let units = sample::units()?.into_iter().map(|unit| UnitRow {
+/// Whether the sample city keeps its hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CityHours {
+    /// Departments answer and citizens are called back around the clock, so that all can be tried at any time.
+    AllDay,
+    /// As the tables say (invented hours).
+    AsWritten,
+}
+
+/// Brings the sample city into the store, and its people, hours and lanes into the settings.
+pub async fn keep_city(store: &Store, configuration: &mut Configuration, hours: CityHours) -> anyhow::Result<()> {
+    open_lanes(configuration)?;
+    let settings = &mut configuration.settings;
+    keep_hours(settings, hours)?;
+    let cities = sample::units()?;
+    let owners: HashMap<String, String> = cities.iter().map(|unit| (unit.name.clone(), unit.code.clone())).collect();
+    let units = cities.into_iter().map(|unit| UnitRow {
         code: unit.code.as_str().into(),
         name: unit.name,
         parent: Some(unit.parent).filter(|parent| !parent.is_empty()).map(Into::into),
@@ -81,11 +100,13 @@ pub async fn keep_city(store: &Store, settings: &mut Settings) -> anyhow::Result
                 number: number.as_str().into(),
                 name: hotline.name.clone(),
                 mode: mode.to_owned(),
-                unit: None,
+                unit: owners.get(&hotline.owner).map(|code| code.as_str().into()),
                 active: true,
                 detail: json!({
                     "owner": hotline.owner, "source": hotline.source, "alias_of": hotline.alias_of,
-                    "hours": hotline.hours, "backup": hotline.backup, "private_lane": hotline.private_lane,
+                    "hours": hotline.hours, "backup": hotline.backup,
+                    "calendar": (!hotline.hours.is_empty()).then(|| calendar_of(&hotline)),
+                    "lane": hotline.private_lane.then(|| lane_of(&hotline)),
                 }),
             });
         }
@@ -124,18 +145,74 @@ pub fn dial(configuration: &Configuration) -> String {
     format!("sip:12345@{}", listener(configuration, ProfileKind::Trunk))
 }
 
+/// The name of the calendar of a hotline's hours.
+fn calendar_of(hotline: &sample::Hotline) -> String {
+    format!("hotline-{}", hotline.numbers.first().map_or("", String::as_str))
+}
+
+/// The queue of a hotline with a lane of its own.
+fn lane_of(hotline: &sample::Hotline) -> String {
+    format!("lane_{}", hotline.numbers.first().map_or("", String::as_str))
+}
+
+/// A calendar for every hotline whose hours are known.
+fn keep_hours(settings: &mut Settings, hours: CityHours) -> anyhow::Result<()> {
+    for hotline in sample::hotlines()?.iter().filter(|hotline| !hotline.hours.is_empty()) {
+        let mut calendar = Calendar::default();
+        for text in &hotline.hours {
+            calendar.add(text).with_context(|| format!("overrides.csv: {text:?} are no opening hours"))?;
+        }
+        if hours == CityHours::AllDay {
+            calendar = Calendar::always();
+        }
+        let name = calendar_of(hotline);
+        for own in settings.hotlines.iter_mut().filter(|own| hotline.numbers.iter().any(|n| *n == own.number.as_str()))
+        {
+            own.calendar = Some(name.clone());
+        }
+        settings.calendars.calendars.insert(name, calendar);
+    }
+    if hours == CityHours::AllDay {
+        settings.callbacks.hours = 0..24 * 60;
+    }
+    Ok(())
+}
+
+/// Calls to a hotline with a lane of its own go to its own queue.
+fn open_lanes(configuration: &mut Configuration) -> anyhow::Result<()> {
+    let lanes: Vec<_> = sample::hotlines()?.into_iter().filter(|hotline| hotline.private_lane).collect();
+    let trunks = configuration.profiles.iter_mut().filter(|profile| profile.kind == ProfileKind::Trunk);
+    for profile in trunks {
+        for lane in &lanes {
+            profile.numbers.push(NumberRoute {
+                patterns: lane.numbers.iter().filter_map(|number| number.parse::<NumberPattern>().ok()).collect(),
+                target: Target::Queue(lane_of(lane).as_str().into()),
+                ticket: true,
+                cdr: true,
+                place: Place::default(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// What to dial, where to look, and with which accounts.
-pub fn banner(configuration: &Configuration) -> String {
+pub fn banner(configuration: &Configuration, hours: CityHours) -> String {
+    let open = match hours {
+        CityHours::AllDay => "部门全天开放、全天可回拨(沙箱特设);加 --hours 则按示例营业时间",
+        CityHours::AsWritten => "按示例营业时间(虚构)开放,夜间不回拨",
+    };
     let settings = &configuration.settings;
     let console = settings.http.listen.first().map(ToString::to_string).unwrap_or_default();
     let (dial, agents) = (dial(configuration), listener(configuration, ProfileKind::Agents));
     format!(
         "\n  12345 热线沙箱已就绪(只用本机,不连外网)\n\n\
          \x20 拨打      {dial}   任何 SIP 软电话,无需注册\n\
-         \x20 接听      向 {agents} 注册 8001 – 8020,密码 sandbox-<工号>;注册后即可接电话\n\
+         \x20 接听      向 {agents} 注册 8001 – 8019,密码 sandbox-<工号>;注册后即可接电话(8020 只接 12388)\n\
          \x20 三方通话  通话中按 *3 12330 #,或在实时页面点“三方”\n\
          \x20 实时页面  http://{console}/   admin / sandbox-admin\n\
          \x20 接口      http://{console}/api/v1   文档 http://{console}/api/docs\n\
+         \x20 营业时间  {open}\n\
          \x20 数据      {}/\n\n\
          \x20 另开一个终端运行 hotline demo 可看一件诉求的全过程;按 Ctrl-C 停止。\n",
         settings.data_dir.display()
@@ -165,7 +242,7 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
     };
     start_log("warn", false);
     let folder = fresh_folder(Path::new("data"))?;
-    let place = crate::Place { config: None, data: folder.clone(), shift: 0 };
+    let place = crate::Place { config: None, data: folder.clone(), shift: 0, hours: false };
     let mut configuration = load(&place)?;
     move_to_free_ports(&mut configuration)?;
     let address = |kind| {
@@ -176,7 +253,7 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
     let registrar = address(ProfileKind::Agents)?;
     let console = *configuration.settings.http.listen.first().context("no console")?;
     let clips = clips(&configuration);
-    let Running { app, sandbox, _folder } = start(configuration, start_metrics()?).await?;
+    let Running { app, sandbox, _folder } = start(configuration, start_metrics()?, CityHours::AllDay).await?;
     let parties = sandbox.context("the demo runs on the sandbox")?;
     let sms_centre = Arc::new(Centre(parties.smsc.clone()));
     let config = DemoConfig {
@@ -242,4 +319,60 @@ fn moved(address: SocketAddr, distance: u16) -> SocketAddr {
 
 fn is_free(address: SocketAddr) -> bool {
     TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hotline::{clock::UnixMillis, ivr::Hours};
+
+    /// 2026-11-24, a Tuesday, in Shanghai.
+    fn at(hour: i64) -> UnixMillis {
+        UnixMillis(1_795_449_600_000 + hour * 3_600_000)
+    }
+
+    fn city(hours: CityHours) -> Configuration {
+        let mut configuration = hotline::config::load(None, Path::new("data")).expect("the sandbox is sound");
+        open_lanes(&mut configuration).expect("lanes");
+        keep_hours(&mut configuration.settings, hours).expect("hours");
+        configuration
+    }
+
+    #[test]
+    fn departments_keep_the_hours_of_the_table_unless_the_sandbox_is_told_otherwise() {
+        let settings = city(CityHours::AsWritten).settings;
+        let calendar = |number: &str| {
+            let own = settings.hotlines.iter().find(|own| own.number.as_str() == number).expect("a hotline");
+            own.calendar.clone().expect("it has hours")
+        };
+        assert!(
+            settings.calendars.open(&calendar("12330"), at(10)) && settings.calendars.open(&calendar("12330"), at(14))
+        );
+        for closed in [3, 8, 12, 13, 18] {
+            assert!(!settings.calendars.open(&calendar("12330"), at(closed)), "{closed}:00");
+        }
+        assert!(settings.calendars.open("hotline-12121", at(3)), "the weather is told day and night");
+        assert!(!settings.callbacks.hours.contains(&(3 * 60)));
+        let settings = city(CityHours::AllDay).settings;
+        assert!(settings.calendars.open("hotline-12330", at(3)) && settings.callbacks.hours.contains(&(3 * 60)));
+    }
+
+    #[test]
+    fn calls_to_12388_go_to_its_own_lane() {
+        let configuration = city(CityHours::AllDay);
+        let trunk = configuration.profile(ProfileKind::Trunk).expect("a trunk");
+        let route = trunk.numbers.last().expect("a number");
+        assert!(matches!(&route.target, Target::Queue(queue) if queue.as_str() == "lane_12388"));
+        let lane = configuration.settings.queues.iter().find(|queue| queue.name.as_str() == "lane_12388");
+        assert!(lane.is_some_and(|lane| lane.private));
+        let agents = sample::agents().expect("agents");
+        let with = |skill: &str| -> Vec<String> {
+            let can =
+                |agent: &&sample::Agent| agent.role == "agent" && agent.skills.iter().any(|(own, _)| own == skill);
+            agents.iter().filter(can).map(|agent| agent.number.clone()).collect()
+        };
+        assert_eq!(with("lane_12388"), ["8020"]);
+        assert!(!with("mandarin").contains(&"8020".to_owned()), "and it is rung for nothing else");
+        assert_eq!(with("english"), ["8003", "8012", "8017"]);
+    }
 }

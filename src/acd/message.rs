@@ -25,6 +25,11 @@ pub enum Input {
     Leave {
         call: CallId,
     },
+    /// The caller waits no longer here and goes on elsewhere: another queue, a callback. Counted as overflowed, not as
+    /// abandoned.
+    SendOn {
+        call: CallId,
+    },
     /// The agent's phone rings.
     Ringing {
         offer: OfferId,

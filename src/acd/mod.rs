@@ -234,6 +234,10 @@ impl Acd {
                 self.leave(now, call);
                 Ok(())
             }
+            Input::SendOn { call } => {
+                self.send_on(now, call);
+                Ok(())
+            }
             Input::Ringing { offer, epoch } => {
                 let live = *self.offers.get(&offer).filter(|_| epoch == self.epoch).ok_or(Rejected::StaleOffer)?;
                 self.change(now, live.desk, Command::Ring(offer), Reason::Ringing)
@@ -379,6 +383,17 @@ impl Acd {
             self.end_offer(now, offer, Ending::Withdrawn(Reason::CallerGone));
         }
         self.drop_waiter(now, call, true);
+    }
+
+    fn send_on(&mut self, now: Now, call: CallId) {
+        if let Some(offer) = self.waiters.get(&call).and_then(|waiter| waiter.offer) {
+            self.end_offer(now, offer, Ending::Withdrawn(Reason::CallerGone));
+        }
+        let Some((queue, true)) = self.waiters.get(&call).map(|waiter| (waiter.queue, waiter.counted)) else {
+            return self.drop_waiter(now, call, false);
+        };
+        self.drop_waiter(now, call, false);
+        self.queues[queue].figures.overflowed += 1;
     }
 
     fn answered(&mut self, now: Now, offer: OfferId, epoch: u64) -> Result<(), Rejected> {

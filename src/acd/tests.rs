@@ -732,6 +732,24 @@ fn figures_count_each_caller_once() {
 }
 
 #[test]
+fn a_caller_who_is_sent_on_is_no_abandoned_one() {
+    let english = QueueConfig { skills: vec!["english".to_owned()], ..QueueConfig::new("english") };
+    let mut house = House::new(vec![general(), english]);
+    house.signs_in_with(8001, &[("english", 3)]);
+    house.enqueue(1, "english", 0, false);
+    house.enqueue(2, "english", 0, false);
+    // The one while a telephone rings for it, the other out of the queue; a third time there is nobody to send.
+    for caller in [1, 2, 2] {
+        house.tell(Input::SendOn { call: call(caller) }).unwrap();
+    }
+    let today = house.queue("english").today;
+    assert_eq!((today.offered, today.overflowed, today.abandoned, today.answered), (2, 2, 0, 0));
+    assert_eq!((house.queue("english").waiting_count, house.queue("english").ringing_count), (0, 0));
+    house.enqueue(1, "general", 0, false);
+    assert_eq!(house.offer(1).1, 8001, "the agent is free again");
+}
+
+#[test]
 fn agents_and_callers_whose_call_is_gone_are_freed() {
     let mut house = House::with_agents(general(), 2);
     house.queues_up(1);

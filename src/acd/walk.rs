@@ -13,6 +13,7 @@ const EPOCH: u64 = 3;
 enum Step {
     Enqueue { call: u64, queue: usize, priority: u16, front: bool, ago: i64 },
     Leave(u64),
+    SendOn(u64),
     Ring(usize),
     Answer(usize),
     AnswerLate(u64),
@@ -48,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (call.clone(), 0..3usize, 0..3u16, prop::bool::weighted(0.1), 0..100_000i64)
             .prop_map(|(call, queue, priority, front, ago)| Step::Enqueue { call, queue, priority, front, ago }),
         2 => call.clone().prop_map(Step::Leave),
+        1 => call.clone().prop_map(Step::SendOn),
         2 => nth.clone().prop_map(Step::Ring),
         4 => nth.clone().prop_map(Step::Answer),
         1 => (0..20u64).prop_map(Step::AnswerLate),
@@ -116,6 +118,7 @@ impl Walk {
                 sticky: None,
             },
             Step::Leave(call) => Input::Leave { call: CallId(call) },
+            Step::SendOn(call) => Input::SendOn { call: CallId(call) },
             Step::Ring(nth) => match live(self, nth) {
                 Some(offer) => Input::Ringing { offer, epoch },
                 None => return,

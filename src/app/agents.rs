@@ -88,7 +88,7 @@ impl App {
 
     /// The switch says that a queue changed.
     pub fn queue_changed(&self, snapshot: QueueSnapshot) {
-        self.events.publish("queue", Audience::Centre, &QueueView::from(&snapshot));
+        self.events.publish("queue", self.queue_audience(&snapshot.queue), &QueueView::from(&snapshot));
         self.live.set_queue(snapshot);
     }
 

@@ -29,6 +29,8 @@ pub enum Audience {
     OnCall(Vec<AgentNo>),
     /// The agents who are not among these.
     OtherAgents(Vec<AgentNo>),
+    /// These agents alone: a private lane's own, and no supervisor or administrator.
+    Lane(Vec<AgentNo>),
     /// This unit's people alone: they see their own version.
     UnitOnly(UnitCode),
 }

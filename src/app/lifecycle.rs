@@ -202,6 +202,9 @@ impl App {
                 if let Ok(Some(case)) = app.store.ticket_of_call(call).await {
                     app.publish_ticket(&case);
                 }
+                if let Ok(Some(owed)) = app.store.callback_of_call(call).await {
+                    app.callback_changed(&owed);
+                }
                 app.live.remove_call(call);
             }
         });
@@ -281,7 +284,7 @@ pub fn finished(record: &CallRecord) -> Option<FinishedCall> {
             number,
             queue: queue.clone(),
             enqueued_at,
-            reason: record.left_queue.clone().unwrap_or_else(|| "abandoned".to_owned()),
+            reason: if record.overflow.is_some() { "overflow" } else { "abandoned" }.to_owned(),
         }),
         _ => None,
     };

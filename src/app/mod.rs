@@ -4,9 +4,11 @@
 //! switch. It is made once, in [`setup`].
 
 pub mod agents;
+pub mod callbacks;
 pub mod calls;
 pub mod events;
 mod figures;
+pub mod lanes;
 pub mod lifecycle;
 pub mod live;
 pub mod outbox;
@@ -87,6 +89,8 @@ pub enum AppError {
     CallRefused(#[from] Rejected),
     #[error("{0}")]
     AgentRefused(String),
+    #[error("{reason}")]
+    CallbackRefused { code: &'static str, reason: String },
     #[error("{reason}")]
     TicketRefused { code: &'static str, reason: String },
     #[error("the version is {current} by now")]

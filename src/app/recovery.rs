@@ -20,7 +20,7 @@ use crate::{
     },
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -229,7 +229,6 @@ fn bare(accepted: &AcceptedCall) -> CallRecord {
         queue: None,
         enqueued_at: None,
         early_media: false,
-        left_queue: None,
         served_at: None,
         agent: None,
         ended_at: None,
@@ -238,6 +237,8 @@ fn bare(accepted: &AcceptedCall) -> CallRecord {
         legs: Vec::new(),
         three_way: Vec::new(),
         keys: String::new(),
+        variables: BTreeMap::new(),
+        overflow: None,
         ticket: accepted.ticket.is_some(),
         cdr: true,
     }

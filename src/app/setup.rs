@@ -410,6 +410,11 @@ fn agent_seats(settings: &Settings) -> HashMap<AgentNo, AgentSeat> {
 /// What a three-way call to each hotline leads to: the table's rows, and over them what the settings say.
 fn hotline_directory(settings: &Settings, rows: Vec<HotlineRow>) -> HashMap<HotlineNo, HotlineEntry> {
     let at = |number: &HotlineNo| settings.sip.departments.map(|host| format!("sip:{number}@{host}"));
+    // A calendar that the settings do not know is not kept to: it was another configuration's.
+    let known = |row: &HotlineRow| {
+        let name = row.detail.get("calendar").and_then(|name| name.as_str())?;
+        settings.calendars.calendars.contains_key(name).then(|| name.to_owned())
+    };
     let entry = |mode: &str, active: bool, name: &str, uri: Option<String>, calendar: Option<String>| {
         let target = match (mode, uri) {
             ("merged", _) => Err(HotlineRefusal::Merged),
@@ -421,7 +426,7 @@ fn hotline_directory(settings: &Settings, rows: Vec<HotlineRow>) -> HashMap<Hotl
     };
     let mut directory: HashMap<HotlineNo, HotlineEntry> = rows
         .iter()
-        .map(|row| (row.number.clone(), entry(&row.mode, row.active, &row.name, at(&row.number), None)))
+        .map(|row| (row.number.clone(), entry(&row.mode, row.active, &row.name, at(&row.number), known(row))))
         .collect();
     for hotline in &settings.hotlines {
         let mode = match hotline.mode {

@@ -194,6 +194,11 @@ pub struct CallView {
     pub legs: Vec<LegView>,
     pub three_way: Vec<ThreeWayView>,
     pub keys: String,
+    /// What the citizen chose in the flow: `purpose` (such as `progress`), `language` (such as `en`), and what else the
+    /// flow sets.
+    pub variables: std::collections::BTreeMap<String, String>,
+    /// Why the last queue gave the caller up: `max_wait`, `full`, `empty`, `no_such_queue`.
+    pub overflow: Option<String>,
 }
 
 impl CallView {
@@ -222,6 +227,8 @@ impl CallView {
             legs: record.legs.iter().map(LegView::from).collect(),
             three_way: record.three_way.iter().map(ThreeWayView::from).collect(),
             keys: record.keys.clone(),
+            variables: record.variables.clone(),
+            overflow: record.overflow.clone(),
         }
     }
 }

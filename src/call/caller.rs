@@ -193,6 +193,7 @@ impl Call {
 
     /// Does what the flow asks for.
     pub(super) fn follow_flow(&mut self, now: Now) {
+        self.note_choices();
         while let Some(output) = self.flow.as_mut().and_then(ivr::Session::poll_output) {
             match output {
                 flow::Output::Play { token, clips } => match self.announce(self.caller, &clips) {
@@ -206,12 +207,22 @@ impl Call {
                 flow::Output::LeaveQueue => self.leave_queue(now),
                 // Every caller who was in a queue and reached nobody is owed a call: the record says so already.
                 flow::Output::OweCallback { .. } => {}
-                flow::Output::ThreeWay { hotline } => self.find_hotline_for_flow(hotline),
+                flow::Output::ThreeWay { hotline } => self.find_hotline_for_flow(now, hotline),
                 flow::Output::Hangup { cause } => {
                     let what = if self.record.served_at.is_some() { What::Answered } else { What::Abandoned };
                     self.finish(now, Ending { whose: Whose::Us, what, sip: 0, q850: cause });
                 }
             }
+        }
+    }
+
+    /// What the caller chose in the flow stays on the record: the agent sees it, and prompts are in that language.
+    fn note_choices(&mut self) {
+        if let Some(flow) = &self.flow
+            && *flow.chosen() != self.record.variables
+        {
+            self.record.variables.clone_from(flow.chosen());
+            self.changed = true;
         }
     }
 
@@ -230,9 +241,9 @@ impl Call {
         max_wait: Option<Duration>,
         front: bool,
     ) {
-        self.record.left_queue = None;
         let enqueued_at = *self.record.enqueued_at.get_or_insert(now.wall);
         self.record.queue = Some(queue.clone());
+        self.record.overflow = None;
         self.phase = Phase::Waiting { ringing: None };
         self.say(Said::Enqueued { queue: queue.clone() });
         let call = self.record.id;
@@ -243,7 +254,7 @@ impl Call {
     pub(super) fn enqueue_in_front(&mut self, now: Now) {
         let queue = self.record.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into());
         self.enqueue(now, queue, 0, None, true);
-        self.announce(self.caller, &["prompts/zh/agent_lost.wav".to_owned()]);
+        self.announce(self.caller, &self.prompt("agent_lost"));
     }
 
     /// The caller may not go on waiting: the flow decides, else the last words and a callback owed.
@@ -252,18 +263,20 @@ impl Call {
             return;
         }
         self.leave_queue(now);
-        self.record.left_queue = Some(why.to_owned());
+        self.record.overflow = Some(why.to_owned());
         if self.flow.is_some() {
             self.tell_flow(now, flow::Input::QueueLeft { why: why.to_owned() });
             self.follow_flow(now);
         } else {
-            self.last_words(now, "prompts/zh/queue_full.wav", 42);
+            // Nobody can be called back whose number was withheld.
+            let last = if self.record.from.is_empty() { "system_error" } else { "queue_full" };
+            self.last_words(now, &format!("prompts/zh/{last}.wav"), 42);
         }
     }
 
     fn leave_queue(&mut self, now: Now) {
         let Phase::Waiting { ringing } = self.phase else { return };
-        self.acd(acd::Input::Leave { call: self.record.id });
+        self.acd(acd::Input::SendOn { call: self.record.id });
         if let Some(leg) = ringing {
             self.hang_up(now, leg, Ending::bye(Whose::Us, What::Withdrawn));
         }
@@ -282,8 +295,27 @@ impl Call {
     pub(super) fn say_position(&mut self, position: usize, _estimate: Option<Duration>) {
         let quiet = self.leg(self.caller).is_some_and(|leg| leg.announcing.is_none());
         if quiet && matches!(self.phase, Phase::Waiting { ringing: None }) {
-            self.announce(self.caller, &ivr::say::position(position));
+            let clips = match self.language() {
+                Some(_) => self.prompt("position"),
+                None => ivr::say::position(position),
+            };
+            self.announce(self.caller, &clips);
         }
+    }
+
+    /// The language of the caller's choice, where it is not Chinese.
+    fn language(&self) -> Option<&str> {
+        self.record.variables.get("language").map(String::as_str).filter(|language| !matches!(*language, "" | "zh"))
+    }
+
+    /// What the caller is told, in the caller's language where it was recorded, else in Chinese.
+    pub(super) fn prompt(&self, name: &str) -> Vec<String> {
+        let other = self.language().and_then(|language| {
+            let names = [name, in_other_words(name)];
+            let mut paths = names.iter().map(|name| format!("prompts/{language}/{name}.wav"));
+            paths.find(|path| self.settings.clips.contains_key(path))
+        });
+        vec![other.unwrap_or_else(|| format!("prompts/zh/{name}.wav"))]
     }
 
     /// Hands the leg's negotiated media to the engine.
@@ -291,5 +323,14 @@ impl Call {
         if let Some(params) = self.leg(id).and_then(|leg| leg.params.clone()) {
             self.output.push_back(Output::Media(media::Command::SetParams { leg: id, params }));
         }
+    }
+}
+
+/// The clip that says nearly the same, for languages in which the first was not recorded.
+fn in_other_words(name: &str) -> &str {
+    match name {
+        "agent_lost" | "three_way_connecting" => "connecting_agent",
+        "position" => "all_busy",
+        other => other,
     }
 }

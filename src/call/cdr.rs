@@ -6,6 +6,7 @@ use crate::{
     ids::{AgentNo, CallId, HotlineNo, LegId, QueueName, RecordingId},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Whose doing an ending was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -167,9 +168,6 @@ pub struct CallRecord {
     /// answer followed.
     #[serde(default)]
     pub early_media: bool,
-    /// Why the queue gave the caller up: `max_wait`, `full`, `empty`, `no_such_queue`; none where it did not.
-    #[serde(default)]
-    pub left_queue: Option<String>,
     /// When an agent first answered.
     pub served_at: Option<UnixMillis>,
     pub agent: Option<AgentNo>,
@@ -180,6 +178,12 @@ pub struct CallRecord {
     pub three_way: Vec<ThreeWayRecord>,
     /// Keys that the citizen pressed in the flow.
     pub keys: String,
+    /// What the citizen chose there, such as `purpose` and `language`: the variables that the flow's `set` steps wrote.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// Why the last queue gave the caller up: `max_wait`, `full`, `empty`; None while one waits or was served.
+    #[serde(default)]
+    pub overflow: Option<String>,
     /// Whether this call leaves a ticket and a record.
     pub ticket: bool,
     pub cdr: bool,

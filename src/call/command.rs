@@ -46,7 +46,7 @@ impl Call {
         self.say(if hold { Said::Held } else { Said::Unheld });
         self.doing(if hold { acd::Activity::Holding } else { acd::Activity::Talking });
         if hold && self.is_agent(other) {
-            self.announce(self.caller, &["prompts/zh/hold.wav".to_owned()]);
+            self.announce(self.caller, &self.prompt("hold"));
         } else {
             self.hush(self.caller);
         }

@@ -129,7 +129,6 @@ impl Call {
             queue: None,
             enqueued_at: None,
             early_media: false,
-            left_queue: None,
             served_at: None,
             agent: None,
             ended_at: None,
@@ -138,6 +137,8 @@ impl Call {
             legs: Vec::new(),
             three_way: Vec::new(),
             keys: String::new(),
+            variables: std::collections::BTreeMap::new(),
+            overflow: None,
             ticket: new.ticket,
             cdr: new.cdr,
         };

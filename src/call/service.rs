@@ -60,6 +60,7 @@ impl Call {
         let Some(leg) = self.leg_of_offer(offer) else { return };
         let Some(Role::Agent { agent }) = self.leg(leg).map(|leg| leg.role.clone()) else { return };
         self.record.agent = Some(agent.clone());
+        self.record.overflow = None;
         self.hush(self.caller);
         self.flow = None;
         self.connect(now, leg);

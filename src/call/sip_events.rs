@@ -203,11 +203,11 @@ impl Call {
         }
         self.say(Said::LegLeft { leg: id });
         match self.phase {
-            Phase::Waiting { ringing: Some(ringing) } if ringing == id => self.offer_failed(id, ending),
+            Phase::Waiting { ringing: Some(ringing) } if ringing == id => self.offer_failed(now, id, ending),
             Phase::Talking { other, .. } if other == id => self.other_left(now, id, ending),
             Phase::Consulting { agent, department, .. } | Phase::ThreeWay { agent, department } => {
                 if id == department {
-                    self.back_to_agent(now, agent, ending);
+                    self.back_to_agent(agent, ending);
                 } else if id == agent {
                     self.agent_left_department(now, id, department, ending);
                 }
@@ -240,7 +240,7 @@ impl Call {
         self.finish(now, ending);
     }
 
-    fn offer_failed(&mut self, id: LegId, ending: Ending) {
+    fn offer_failed(&mut self, now: Now, id: LegId, ending: Ending) {
         let why = match ending.what {
             What::Busy => acd::OfferFailure::Busy,
             What::NoAnswer if ending.sip == 480 => acd::OfferFailure::Unreachable,
@@ -248,10 +248,10 @@ impl Call {
             What::Rejected | What::Answered | What::Withdrawn => acd::OfferFailure::Rejected,
             What::Failed | What::Lost | What::Abandoned => acd::OfferFailure::Unreachable,
         };
-        self.phase = Phase::Waiting { ringing: None };
         if let Some((offer, epoch)) = self.leg(id).and_then(|leg| leg.offer) {
             self.acd(acd::Input::Failed { offer, epoch, why });
         }
+        self.phase = Phase::Waiting { ringing: None };
     }
 
     /// The party that the caller talked to is gone: the end of the call, unless it was lost.
@@ -260,6 +260,11 @@ impl Call {
             self.agent_gone(now, id, ending);
         } else {
             self.part_with_agent(now, id, ending);
+            if self.flow.is_some() {
+                // The department that a flow connected has hung up, or was lost: the flow says what follows.
+                let result = if ending.what == What::Lost { "failed" } else { "answered" };
+                return self.step_done(now, result);
+            }
             self.finish(now, ending);
         }
     }
@@ -305,9 +310,8 @@ impl Call {
                 What::NoAnswer => "no_answer",
                 _ => "failed",
             };
-            self.phase = Phase::Flow;
-            self.tell_flow(now, crate::ivr::session::Input::StepDone { result: result.to_owned() });
-            self.follow_flow(now);
+            self.three_way_failed(ending);
+            self.step_done(now, result);
         } else {
             self.finish(now, ending);
         }

@@ -15,7 +15,6 @@ use crate::{
 /// What a department hears before the citizen is joined: who calls, and that the call is recorded.
 const NOTICE: &str = "prompts/zh/outbound_notice.wav";
 const JOINED: &str = "prompts/zh/three_way_joined.wav";
-const CONNECTING: &str = "prompts/zh/three_way_connecting.wav";
 
 impl Call {
     /// The agent asks for a department; the citizen is on hold from here on.
@@ -39,25 +38,21 @@ impl Call {
         let role = Role::Department { hotline: hotline.clone(), name };
         self.legs.push(crate::call::leg::Leg::new(department, role, now.wall));
         self.phase = Phase::Consulting { agent, department, join_on_answer: !consult };
-        self.record.three_way.push(ThreeWayRecord {
-            hotline: hotline.clone(),
-            at: now.wall,
-            outcome: "dialling".to_owned(),
-            joined_at: None,
-        });
+        self.attempt(now, hotline.clone());
         self.doing(acd::Activity::Consulting);
-        self.announce(self.caller, &[CONNECTING.to_owned()]);
+        self.announce(self.caller, &self.prompt("three_way_connecting"));
         self.output.push_back(Output::FindHotline { hotline });
         Ok(())
     }
 
-    pub(super) fn find_hotline_for_flow(&mut self, hotline: HotlineNo) {
+    pub(super) fn find_hotline_for_flow(&mut self, now: Now, hotline: HotlineNo) {
+        self.attempt(now, hotline.clone());
         self.output.push_back(Output::FindHotline { hotline });
     }
 
     pub(super) fn hotline_found(&mut self, now: Now, hotline: HotlineNo, found: Result<HotlineTarget, HotlineRefusal>) {
         let Phase::Consulting { department, .. } = self.phase else {
-            return self.hotline_for_flow(now, found);
+            return self.hotline_for_flow(now, hotline, found);
         };
         match found {
             Ok(target) => {
@@ -70,13 +65,7 @@ impl Call {
                 self.say(Said::ThreeWayDialling { hotline });
             }
             Err(refusal) => {
-                let outcome = match refusal {
-                    HotlineRefusal::Unknown => "unknown",
-                    HotlineRefusal::Closed => "closed",
-                    HotlineRefusal::Merged => "merged",
-                    HotlineRefusal::Separate => "separate",
-                };
-                self.outcome(outcome);
+                self.outcome(refusal_name(refusal));
                 let ending = Ending { whose: Whose::Department, what: What::Failed, sip: 0, q850: 20 };
                 self.leg_over(now, department, ending);
             }
@@ -84,22 +73,39 @@ impl Call {
     }
 
     /// A flow's own three-way step: the citizen is connected to the department directly.
-    fn hotline_for_flow(&mut self, now: Now, found: Result<HotlineTarget, HotlineRefusal>) {
+    fn hotline_for_flow(&mut self, now: Now, hotline: HotlineNo, found: Result<HotlineTarget, HotlineRefusal>) {
         let Phase::Flow = self.phase else { return };
         match found {
             Ok(target) => {
-                let other = self.new_leg(now, Role::Other);
+                let other = self.new_leg(now, Role::Department { hotline: hotline.clone(), name: target.name });
                 self.phase = Phase::Ringing { other, recorded: true };
                 self.timers.push((now.mono + self.settings.department_ring, Timer::Ring(other)));
                 if let Some(leg) = self.leg_mut(other) {
                     leg.dial = Some(DialTarget::Uri(target.uri));
                 }
+                self.say(Said::ThreeWayDialling { hotline });
             }
-            Err(_) => {
-                self.tell_flow(now, crate::ivr::session::Input::StepDone { result: "closed".to_owned() });
-                self.follow_flow(now);
+            Err(refusal) => {
+                let reason = refusal_name(refusal);
+                self.outcome(reason);
+                self.say(Said::ThreeWayFailed { hotline, reason: reason.to_owned() });
+                self.step_done(now, if refusal == HotlineRefusal::Closed { "closed" } else { "failed" });
             }
         }
+    }
+
+    /// Tells the flow how its three-way step ended, and does what it asks for next.
+    pub(super) fn step_done(&mut self, now: Now, result: &str) {
+        self.phase = Phase::Flow;
+        self.hush(self.caller);
+        self.tell_flow(now, crate::ivr::session::Input::StepDone { result: result.to_owned() });
+        self.follow_flow(now);
+    }
+
+    /// An attempt at a three-way call begins.
+    fn attempt(&mut self, now: Now, hotline: HotlineNo) {
+        let (at, outcome) = (now.wall, "dialling".to_owned());
+        self.record.three_way.push(ThreeWayRecord { hotline, at, outcome, joined_at: None });
     }
 
     pub(super) fn department_ringing(&mut self) {
@@ -116,7 +122,7 @@ impl Call {
         if let Some(hotline) = self.hotline_now() {
             self.say(Said::ThreeWayAnswered { hotline });
         }
-        let join = matches!(self.phase, Phase::Consulting { join_on_answer: true, .. });
+        let join = matches!(self.phase, Phase::Consulting { join_on_answer: true, .. } | Phase::Ringing { .. });
         let noticed = self.announce_then(department, NOTICE, Notice::Join);
         if !join {
             self.notice = None;
@@ -125,8 +131,14 @@ impl Call {
         }
     }
 
-    /// All three hear each other.
+    /// All three hear each other; or citizen and department, where a flow connects them.
     pub(super) fn join(&mut self, now: Now) {
+        if let Phase::Ringing { other, .. } = self.phase {
+            self.notice = None;
+            self.hush(other);
+            self.connect(now, other);
+            return self.mark_joined(now);
+        }
         let Phase::Consulting { agent, department, .. } = self.phase else { return };
         self.phase = Phase::ThreeWay { agent, department };
         self.notice = None;
@@ -194,12 +206,17 @@ impl Call {
     }
 
     /// The department is gone: the citizen is back with the agent.
-    pub(super) fn back_to_agent(&mut self, now: Now, agent: LegId, ending: Ending) {
-        let joined = self.record.three_way.last().is_some_and(|attempt| attempt.joined_at.is_some());
+    pub(super) fn back_to_agent(&mut self, agent: LegId, ending: Ending) {
         self.phase = Phase::Talking { other: agent, held: false };
         self.notice = None;
         self.hush(self.caller);
         self.doing(acd::Activity::Talking);
+        self.three_way_failed(ending);
+    }
+
+    /// Notes how an attempt ended that did not lead to a talk.
+    pub(super) fn three_way_failed(&mut self, ending: Ending) {
+        let joined = self.record.three_way.last().is_some_and(|attempt| attempt.joined_at.is_some());
         if !joined {
             let named = match ending.what {
                 What::Busy => "busy",
@@ -215,7 +232,6 @@ impl Call {
                 self.say(Said::ThreeWayFailed { hotline, reason });
             }
         }
-        let _ = now;
     }
 
     fn mark_joined(&mut self, now: Now) {
@@ -255,5 +271,15 @@ impl Call {
         if let Some(agent) = self.agent().cloned() {
             self.acd(acd::Input::Doing { agent, call, activity });
         }
+    }
+}
+
+/// How a refusal is named on the record.
+fn refusal_name(refusal: HotlineRefusal) -> &'static str {
+    match refusal {
+        HotlineRefusal::Unknown => "unknown",
+        HotlineRefusal::Closed => "closed",
+        HotlineRefusal::Merged => "merged",
+        HotlineRefusal::Separate => "separate",
     }
 }

@@ -51,7 +51,11 @@ impl Call {
             Phase::HandedOver { department } if id == self.caller => pair(department),
             Phase::HandedOver { department } if id == department => pair(self.caller),
             Phase::HandedOver { .. } => Hears::Nothing,
-            Phase::Ringing { other, .. } if id == self.caller => self.towards(other),
+            // A department that picked up hears first that the call is recorded: the citizen hears it ring till then.
+            Phase::Ringing { other, .. } if id == self.caller => match self.leg(other) {
+                Some(leg) if leg.state == LegState::Up => Hears::RingBack,
+                _ => self.towards(other),
+            },
             Phase::Ringing { .. } => Hears::Nothing,
             Phase::Parked => match self.route {
                 Route::Room(room) => Hears::Room(room),

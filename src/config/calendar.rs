@@ -39,6 +39,11 @@ impl Calendar {
         Some(())
     }
 
+    /// A calendar that never closes.
+    pub fn always() -> Calendar {
+        Calendar { week: std::array::from_fn(|_| vec![(0, 24 * 60)]), ..Calendar::default() }
+    }
+
     /// Whether it is open at this local date and minute of the day.
     fn open(&self, date: Date, weekday: Weekday, minute: u16) -> bool {
         if self.holidays.contains(&date) {
@@ -49,7 +54,8 @@ impl Calendar {
     }
 }
 
-fn minute(text: &str) -> Option<u16> {
+/// The minute of the day of a text such as `08:30`, up to `24:00`.
+pub(super) fn minute(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
     let two = |part: &str| (part.len() == 2).then(|| part.parse::<u16>().ok()).flatten();
     let (hour, minute) = (two(hour)?, two(minute)?);

@@ -52,13 +52,14 @@ impl Settings {
                 key_file: data_dir.join("keys/recording.key"),
                 create_key: true,
             },
-            queues: vec![general()],
+            queues: vec![general(), english(), lane()],
             agents,
             users: ["admin", "dispatcher", "auditor"].into_iter().map(user).collect(),
             hotlines: hotlines(),
             calendars: Calendars { zone, calendars: BTreeMap::from([("office".to_string(), office())]) },
             sms: Some(sms()),
             api: ApiSettings { session_length: Duration::from_secs(12 * 3600), max_rate: 200 },
+            callbacks: CallbackSettings::default(),
             log: LogSettings { filter: "info".into(), json: false },
             profiles: Vec::new(),
         }
@@ -73,12 +74,22 @@ fn agent(number: u32, supervisor: bool) -> AgentSettings {
         extension: number.as_str().into(),
         password: Secret::new(format!("sandbox-{number}")),
         supervisor,
-        skills: BTreeMap::from([("putonghua".to_string(), 5)]),
+        skills: skills(&number),
         // A softphone that registers is all that is needed to take a call; supervisors take none.
         sign_in_on_register: !supervisor,
         ready_on_register: !supervisor,
         number: number.into(),
     }
+}
+
+/// Who speaks English, and who serves 12388 alone; the sample city's table says how well.
+fn skills(number: &str) -> BTreeMap<String, u8> {
+    let names: &[&str] = match number {
+        "8003" | "8012" | "8017" => &["mandarin", "english"],
+        "8020" => &[LANE],
+        _ => &["mandarin"],
+    };
+    names.iter().map(|name| ((*name).to_owned(), 5)).collect()
 }
 
 fn user(name: &str) -> UserSettings {
@@ -91,7 +102,35 @@ fn general() -> QueueSettings {
         announce_wait: true,
         announce_every: Some(Duration::from_secs(30)),
         wrap_up: Duration::from_secs(10),
+        skills: vec!["mandarin".to_owned()],
         ..QueueSettings::new("general")
+    }
+}
+
+/// For callers who chose English: the flow sends on who finds nobody there, or waits too long.
+fn english() -> QueueSettings {
+    QueueSettings {
+        announce_position: true,
+        announce_every: Some(Duration::from_secs(15)),
+        wrap_up: Duration::from_secs(10),
+        skills: vec!["english".to_owned()],
+        level: 6,
+        widen_after: Some(Duration::from_secs(5)),
+        join_empty: Staffing::Ready,
+        leave_empty: Staffing::Ready,
+        ..QueueSettings::new("english")
+    }
+}
+
+/// The queue of 12388 and the skill of its agents: a lane of its own.
+const LANE: &str = "lane_12388";
+
+fn lane() -> QueueSettings {
+    QueueSettings {
+        wrap_up: Duration::from_secs(10),
+        skills: vec![LANE.to_owned()],
+        private: true,
+        ..QueueSettings::new(LANE)
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Settings {
     /// None: no SMS are sent.
     pub sms: Option<SmsSettings>,
     pub api: ApiSettings,
+    pub callbacks: CallbackSettings,
     pub log: LogSettings,
     /// Profiles written in the settings; they take the place of all of `sip-profiles/`.
     pub profiles: Vec<Profile>,
@@ -138,6 +139,8 @@ pub struct QueueSettings {
     pub sticky_agent: Option<Duration>,
     /// The clip that is played over and over while one waits.
     pub music: String,
+    /// A lane of its own, such as 12388: only the agents who serve it see it.
+    pub private: bool,
 }
 
 impl QueueSettings {
@@ -168,6 +171,7 @@ impl QueueSettings {
             abandoned_resume: None,
             sticky_agent: None,
             music: "prompts/music_on_hold.wav".into(),
+            private: false,
         }
     }
 }
@@ -264,6 +268,26 @@ pub struct ApiSettings {
     pub session_length: Duration,
     /// Requests a second from one address.
     pub max_rate: u32,
+}
+
+/// `[callback]`: how lost calls are called back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackSettings {
+    /// So many tries, then it is given up.
+    pub tries: u32,
+    /// Between two tries.
+    pub pause: Duration,
+    /// For so long a claimed callback is kept from other agents.
+    pub hold: Duration,
+    /// People are called between these minutes of the local day alone.
+    pub hours: std::ops::Range<u16>,
+}
+
+impl Default for CallbackSettings {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        CallbackSettings { tries: 3, pause: 30 * minute, hold: 15 * minute, hours: 8 * 60..22 * 60 }
+    }
 }
 
 /// `[log]`.

@@ -101,6 +101,9 @@ impl Reader<'_> {
             settings.api.max_rate =
                 table.integer("max_rate", 1..=1_000_000).map_or(settings.api.max_rate, |n| n as u32);
         }
+        if let Some(table) = root.table("callback") {
+            settings.callbacks = callbacks(&table);
+        }
         if let Some(table) = root.table("log") {
             settings.log.filter = table.text("filter").unwrap_or_else(|| settings.log.filter.clone());
             settings.log.json = table.flag("json").unwrap_or(false);
@@ -329,6 +332,21 @@ fn media(table: &Table<'_>, settings: &mut MediaSettings) {
     }
 }
 
+fn callbacks(table: &Table<'_>) -> CallbackSettings {
+    let plain = CallbackSettings::default();
+    let hours = table.parsed("hours", "hours of the day such as 08:00-22:00", |text| {
+        let (from, to) = text.split_once('-')?;
+        let (from, to) = (minute(from.trim())?, minute(to.trim())?);
+        (from < to).then_some(from..to)
+    });
+    CallbackSettings {
+        tries: table.integer("tries", 1..=20).map_or(plain.tries, |n| n as u32),
+        pause: table.duration("pause", SECOND * 60..=DAY).unwrap_or(plain.pause),
+        hold: table.duration("hold", SECOND * 60..=DAY).unwrap_or(plain.hold),
+        hours: hours.unwrap_or(plain.hours),
+    }
+}
+
 fn skills(table: &Table<'_>) -> BTreeMap<String, u8> {
     let Some(table) = table.table("skills") else { return BTreeMap::new() };
     let level = |(name, value): (Located<String>, document::Value<'_>)| Some((name.value, value.integer(1..=9)? as u8));
@@ -373,6 +391,7 @@ fn queue(table: &Table<'_>) -> Option<QueueSettings> {
         abandoned_resume: table.duration("abandoned_resume", any.clone()),
         sticky_agent: table.duration("sticky_agent", Duration::ZERO..=DAY * 365),
         music: table.text("music").unwrap_or_else(|| plain.music.clone()),
+        private: table.flag("private").unwrap_or(false),
         name: name.clone().unwrap_or_default().into(),
     };
     name.map(|_| queue)

@@ -1,7 +1,7 @@
 //! The loader against whole folders: shipped files are clean, and faults come out with file and line.
 
 use super::*;
-use crate::ivr::{Caller, Fault};
+use crate::ivr::{Caller, Fault, Flow};
 use std::{
     net::UdpSocket,
     path::{Path, PathBuf},
@@ -302,5 +302,17 @@ fn the_flow_commands() {
     #[allow(clippy::disallowed_methods, reason = "tests may ask the clock")]
     let now = crate::clock::Now { mono: std::time::Instant::now(), wall: crate::clock::UnixMillis(0) };
     let told = cmd_flow_simulate(None, data, "12345", "9,0", Caller::default(), now).unwrap();
-    assert!(told.contains("key 9") && told.contains("queue \"general\""), "{told}");
+    assert!(told.contains("key 9") && told.contains("queue \"english\" (at most 30 s, then queue:general)"), "{told}");
+}
+
+/// A configuration that has no queue for English may use the shipped flow: the branch for that case makes it a warning.
+#[test]
+fn the_shipped_flow_needs_no_english_queue() {
+    let mut settings = Settings::sandbox(Path::new("data"));
+    settings.queues.retain(|queue| queue.name.as_str() == "general");
+    let assets = Assets::default();
+    let text = String::from_utf8(assets.read("ivr-flows/12345.toml").unwrap().into_owned()).unwrap();
+    let found = check::check_flow(&Flow::parse(&text, "12345.toml").unwrap(), &settings, &assets);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].is_warning() && found[0].what.contains("english"), "{found:?}");
 }

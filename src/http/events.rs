@@ -32,6 +32,7 @@ fn may_know(who: &Who, audience: &Audience) -> bool {
         Audience::Agent(agent) => who.is_supervisor() || who.actor.agent.as_ref() == Some(agent),
         Audience::OnCall(agents) => who.is_centre() && (who.actor.role != Role::Agent || among(agents)),
         Audience::OtherAgents(agents) => who.actor.role == Role::Agent && !among(agents),
+        Audience::Lane(agents) => who.actor.agent.as_ref().is_some_and(|agent| agents.contains(agent)),
         Audience::UnitOnly(unit) => who.actor.unit.as_ref() == Some(unit),
     }
 }

@@ -21,6 +21,8 @@ struct HotlineView {
     active: bool,
     /// Whether a three-way call to it is possible.
     three_way: bool,
+    /// Whether it is within its hours now; where none are known it always is.
+    open: bool,
     #[schema(value_type = Object)]
     detail: serde_json::Value,
 }
@@ -28,9 +30,11 @@ struct HotlineView {
 /// All hotlines.
 #[utoipa::path(get, path = "/hotlines", tag = "hotlines", responses((status = 200, body = List<HotlineView>)))]
 async fn hotline_list(State(http): State<Shared>, who: Who) -> Result<Json<List<HotlineView>>, Problem> {
-    who.centre()?;
-    let rows = http.app.store.hotline_list().await?;
+    let who = who.centre()?;
+    let mut rows = http.app.store.hotline_list().await?;
+    rows.retain(|row| http.app.sees_hotline(&who.actor, row));
     let view = |row: crate::store::HotlineRow| HotlineView {
+        open: http.app.is_open(&row),
         three_way: row.active && row.mode == "dual_track",
         number: row.number.to_string(),
         name: row.name,

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod problem;
 
 mod agents;
+mod callbacks;
 mod calls;
 mod console;
 mod events;
@@ -133,6 +134,7 @@ pub fn router(http: Shared) -> Router {
     let (api, document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(sessions::routes())
         .merge(calls::routes())
+        .merge(callbacks::routes())
         .merge(agents::routes())
         .merge(queues::routes())
         .merge(tickets::routes())

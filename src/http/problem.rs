@@ -126,7 +126,9 @@ impl From<AppError> for Problem {
             AppError::Invalid(detail) => Problem::bad_request(detail),
             AppError::CallRefused(rejected) => rejected.into(),
             AppError::AgentRefused(why) => Problem::conflict("agent-refused", why),
-            AppError::TicketRefused { code, reason } => Problem::conflict(code, reason),
+            AppError::CallbackRefused { code, reason } | AppError::TicketRefused { code, reason } => {
+                Problem::conflict(code, reason)
+            }
             AppError::VersionMismatch { current } => Problem::new(
                 StatusCode::PRECONDITION_FAILED,
                 "version-mismatch",

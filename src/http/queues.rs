@@ -9,9 +9,12 @@ pub fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(queue_list))
 }
 
-/// All queues with those who wait and the day's figures.
+/// The queues with those who wait and the day's figures.
 #[utoipa::path(get, path = "/queues", tag = "queues", responses((status = 200, body = List<QueueView>)))]
 async fn queue_list(State(http): State<Shared>, who: Who) -> Result<Json<List<QueueView>>, Problem> {
-    who.centre()?;
-    Ok(Json(List::all(http.app.live.queues().iter().map(QueueView::from).collect())))
+    let who = who.centre()?;
+    let hidden = http.app.hidden_queues(&who.actor);
+    let queues = http.app.live.queues();
+    let seen = queues.iter().filter(|queue| !hidden.contains(&queue.queue));
+    Ok(Json(List::all(seen.map(QueueView::from).collect())))
 }

@@ -6,6 +6,7 @@ use super::{
     flow::*,
     say,
 };
+use crate::ids::QueueName;
 use std::collections::BTreeSet;
 
 /// What a flow may refer to.
@@ -64,11 +65,12 @@ impl Checker<'_> {
             }
             match &node.kind {
                 Kind::Queue(queue) => {
-                    self.unknown("queue", &queue.name, context.queues);
+                    self.queue(node, &queue.name, context.queues);
                     match &queue.overflow {
                         Overflow::Queue(name) => self.unknown("queue", name, context.queues),
                         Overflow::Hotline(number) => self.unknown("hotline", number, context.hotlines),
-                        Overflow::Callback => self.spoken(node, &["queue_full"], context),
+                        // The second is for who withheld the number.
+                        Overflow::Callback => self.spoken(node, &["queue_full", "system_error"], context),
                         Overflow::HangUp => self.spoken(node, &["system_error"], context),
                     }
                 }
@@ -86,6 +88,16 @@ impl Checker<'_> {
                 Kind::Gather(_) | Kind::Play { .. } | Kind::Set(_) | Kind::If(_) | Kind::Goto | Kind::Hangup { .. } => {
                 }
             }
+        }
+    }
+
+    /// A queue that is not there is a fault, or a warning where a branch says what becomes of the caller then.
+    fn queue(&mut self, node: &Node, name: &Located<QueueName>, known: &BTreeSet<String>) {
+        let before = self.faults.len();
+        self.unknown("queue", name, known);
+        if node.on.contains_key("no_such_queue") {
+            let found = self.faults.split_off(before);
+            self.faults.extend(found.into_iter().map(Fault::as_warning));
         }
     }
 

@@ -32,7 +32,8 @@ pub enum Input {
     QueueLeft {
         why: String,
     },
-    /// A three-way or transfer step ended: "answered", "busy", "no_answer", "closed", "failed".
+    /// A three-way step ended: "answered" once they have talked and the department hung up, else "busy", "no_answer",
+    /// "closed" or "failed".
     StepDone {
         result: String,
     },
@@ -161,6 +162,8 @@ pub struct Session {
     flow: Arc<Flow>,
     hours: Arc<dyn Hours>,
     variables: BTreeMap<String, String>,
+    /// The variables that `set` steps wrote: what the caller chose, without what was keyed.
+    chosen: BTreeMap<String, String>,
     state: State,
     outputs: VecDeque<Output>,
     typed_ahead: VecDeque<char>,
@@ -180,8 +183,9 @@ impl Session {
         let start = flow.start;
         let (outputs, typed_ahead) = (VecDeque::new(), VecDeque::new());
         let state = State::Ended;
+        let chosen = BTreeMap::new();
         let mut session =
-            Session { flow, hours, variables, state, outputs, typed_ahead, last_token: 0, hops: 0, at: start };
+            Session { flow, hours, variables, chosen, state, outputs, typed_ahead, last_token: 0, hops: 0, at: start };
         session.enter(now, start);
         session
     }
@@ -204,6 +208,12 @@ impl Session {
     /// A variable's value.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+
+    /// What the caller chose: the variables that the flow's `set` steps wrote, such as `purpose` and `language`. What
+    /// was keyed by hand is not among them: it may be a secret.
+    pub fn chosen(&self) -> &BTreeMap<String, String> {
+        &self.chosen
     }
 
     /// What is asked for next; None when there is nothing more until the next input or time-out.
@@ -347,9 +357,17 @@ impl Session {
         }
     }
 
+    /// A caller whose number was withheld is promised nothing: there is no number to call.
     fn owe_callback(&mut self, queue: QueueName) {
+        if self.variable("call.from").is_none_or(str::is_empty) {
+            return self.play(say::clips(&["system_error"]), Then::Hangup(BUSY));
+        }
         self.outputs.push_back(Output::OweCallback { queue });
-        self.play(say::clips(&["queue_full"]), Then::Hangup(NORMAL));
+        let mut clips = say::clips(&["queue_full"]);
+        if self.variable("language") == Some("en") {
+            clips.push("prompts/en/goodbye.wav".to_owned());
+        }
+        self.play(clips, Then::Hangup(NORMAL));
     }
 
     fn step_done(&mut self, now: Now, result: &str) {
@@ -359,8 +377,7 @@ impl Session {
         let (failed, next) = (node.on.get("failed").copied(), node.next);
         match (result, branch) {
             (_, Some(next)) => self.enter(now, next),
-            // They talk: nothing more to do here until the call ends.
-            ("answered", None) => {}
+            ("answered", None) => self.hang_up(NORMAL),
             (_, None) => match failed.or(next) {
                 Some(next) => self.enter(now, next),
                 None => self.play(say::clips(&["system_error"]), Then::Hangup(UNSPECIFIED)),
@@ -410,7 +427,8 @@ impl Session {
                 Kind::Set(settings) => {
                     for (name, template) in settings {
                         let value = template.expand(&self.variables);
-                        self.variables.insert(name.clone(), value);
+                        self.variables.insert(name.clone(), value.clone());
+                        self.chosen.insert(name.clone(), value);
                     }
                     node.next
                 }
@@ -603,10 +621,14 @@ mod tests {
 
     impl Stage {
         fn new(text: &str) -> Self {
+            Stage::by("13912345678", text)
+        }
+
+        fn by(from: &str, text: &str) -> Self {
             let flow = Arc::new(Flow::parse(text, "f.toml").unwrap());
             let hours = Arc::new(|calendar: &str, now: UnixMillis| calendar == "office" && now.0 < 1000);
             let now = Now { mono: Instant::now(), wall: UnixMillis(0) };
-            let caller = Caller { from: "13912345678".into(), dialled: "12319".into() };
+            let caller = Caller { from: from.into(), dialled: "12319".into() };
             Stage { session: Session::new(flow, &caller, hours, now), now }
         }
 
@@ -865,8 +887,43 @@ hangup = true
 "#;
         let mut stage = Stage::new(flow);
         assert_eq!(stage.out(), [Output::ThreeWay { hotline: "12330".into() }]);
+        assert_eq!(stage.session.chosen(), &BTreeMap::from([("label".to_owned(), "from 12319".to_owned())]));
         stage.session.handle_input(stage.now, Input::StepDone { result: "closed".into() });
         stage.played("sorry.wav");
+    }
+
+    #[test]
+    fn what_follows_a_talk_with_a_department() {
+        let flow = "version = 1\nstart = \"a\"\n[node.a]\nthree_way = \"12330\"\non = { answered = \"thanks\" }\n\
+                    next = \"sorry\"\n[node.thanks]\nplay = \"thanks.wav\"\nnext = \"bye\"\n\
+                    [node.sorry]\nplay = \"sorry.wav\"\nnext = \"bye\"\n[node.bye]\nhangup = true\n";
+        let step = |stage: &mut Stage, result: &str| {
+            stage.out();
+            stage.session.handle_input(stage.now, Input::StepDone { result: result.into() });
+        };
+        let mut stage = Stage::new(flow);
+        step(&mut stage, "answered");
+        stage.played("thanks.wav");
+        let mut stage = Stage::new(flow);
+        step(&mut stage, "busy");
+        stage.played("sorry.wav");
+        // Without a branch the talk was the end of it.
+        let mut stage = Stage::new(&flow.replace("on = { answered = \"thanks\" }\n", ""));
+        step(&mut stage, "answered");
+        assert_eq!(stage.out(), [Output::Hangup { cause: NORMAL }]);
+    }
+
+    #[test]
+    fn who_withheld_the_number_is_promised_nothing() {
+        let flow = "version = 1\nstart = \"q\"\n[node.q]\nqueue = { name = \"a\", overflow = \"callback\" }\n";
+        let mut stage = Stage::by("", flow);
+        stage.out();
+        stage.session.handle_input(stage.now, Input::QueueLeft { why: "max_wait".into() });
+        let out = stage.out();
+        let [Output::Play { token, clips }] = out.as_slice() else { panic!("one thing is said: {out:?}") };
+        assert_eq!(clips, &["prompts/zh/system_error.wav"]);
+        stage.done(*token);
+        assert_eq!(stage.out(), [Output::Hangup { cause: BUSY }]);
     }
 
     #[test]

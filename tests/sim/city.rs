@@ -2,7 +2,10 @@
 
 use crate::engine_room::EngineRoom;
 use hotline::{
-    acd::{self, Acd, config::QueueConfig},
+    acd::{
+        self, Acd,
+        config::{QueueConfig, Staffing},
+    },
     app::setup::queue_config,
     app::switch::{Config, HotlineEntry, Parts, Profile, RouteTo, Seat, Switch},
     call::{
@@ -38,10 +41,14 @@ const CLIPS: &[(&str, f64, usize)] = &[
     ("prompts/zh/three_way_connecting.wav", 150.0, 300),
     ("prompts/zh/outbound_notice.wav", NOTICE, 1_000),
     ("prompts/zh/invalid_key.wav", INVALID_KEY, 500),
-    ("prompts/zh/queue_full.wav", 410.0, 500),
+    ("prompts/zh/queue_full.wav", QUEUE_FULL, 500),
     ("prompts/zh/welcome.wav", WELCOME, 4_000),
     ("prompts/zh/to_agent_keys.wav", 350.0, 3_000),
     ("prompts/zh/position_before.wav", POSITION, 1_000),
+    ("prompts/zh/system_error.wav", SYSTEM_ERROR, 500),
+    ("prompts/zh/survey_thanks.wav", THANKS, 500),
+    ("prompts/en/welcome.wav", ENGLISH, 2_000),
+    ("prompts/en/connecting_agent.wav", ENGLISH, 1_000),
 ];
 pub const WELCOME: f64 = 430.0;
 pub const POSITION: f64 = 390.0;
@@ -49,6 +56,30 @@ pub const MUSIC: f64 = 310.0;
 pub const AGENT_LOST: f64 = 270.0;
 pub const NOTICE: f64 = 110.0;
 pub const INVALID_KEY: f64 = 370.0;
+pub const QUEUE_FULL: f64 = 410.0;
+pub const SYSTEM_ERROR: f64 = 570.0;
+pub const THANKS: f64 = 540.0;
+/// Everything that is said in English.
+pub const ENGLISH: f64 = 450.0;
+
+/// The flow that 12345 is shipped with.
+const FLOW_12345: &str = include_str!("../../ivr-flows/12345.toml");
+
+/// A flow that connects to a department by itself, and thanks afterwards.
+const FLOW_DIRECT: &str = r#"
+version = 1
+start = "ask"
+[node.ask]
+three_way = "12330"
+on = { answered = "thanks", busy = "agent", closed = "agent", failed = "agent", no_answer = "agent" }
+[node.thanks]
+play = "prompts/zh/survey_thanks.wav"
+next = "bye"
+[node.bye]
+hangup = true
+[node.agent]
+queue = { name = "general", max_wait = "30s", overflow = "callback" }
+"#;
 
 /// The departments: number, the address where it is rung.
 pub const DEPARTMENTS: &[(&str, &str)] = &[("12330", "198.51.100.30:5060"), ("12333", "198.51.100.33:5060")];
@@ -64,6 +95,16 @@ codecs = ["PCMA", "PCMU"]
 [[number]]
 match = ["12345"]
 queue = "general"
+ticket = true
+
+[[number]]
+match = ["12319"]
+flow = "12345"
+ticket = true
+
+[[number]]
+match = ["95000"]
+flow = "direct"
 ticket = true
 
 [[number]]
@@ -100,8 +141,6 @@ match = ["3XXX"]
 room = true
 "#;
 
-/// The flow that is shipped.
-const SHIPPED: &str = include_str!("../../ivr-flows/12345.toml");
 /// Early media until an agent answers.
 const ON_AGENT: &str = r#"
 version = 1
@@ -122,6 +161,24 @@ fn agents() -> impl Iterator<Item = String> {
     (8001..8040).map(|number: u32| number.to_string())
 }
 
+/// Everybody speaks Mandarin; who speaks English, and how well (1–9).
+fn skills(agent: &str) -> Vec<(String, u8)> {
+    let mandarin = ("mandarin".to_owned(), 9);
+    match agent {
+        "8012" => vec![mandarin, ("english".to_owned(), 8)],
+        _ => vec![mandarin],
+    }
+}
+
+fn flow(name: &str) -> Arc<Flow> {
+    let text = match name {
+        "12345" => FLOW_12345,
+        "on_agent" => ON_AGENT,
+        _ => FLOW_DIRECT,
+    };
+    Arc::new(Flow::parse(text, &format!("{name}.toml")).expect("a sound flow"))
+}
+
 fn profile(text: &str) -> Profile {
     let settings = config::Profile::parse(text, "sim.toml").expect("a sound profile");
     let route = |target: &Target| match target {
@@ -134,11 +191,6 @@ fn profile(text: &str) -> Profile {
     let routes = settings.numbers.iter().map(|number| route(&number.target)).collect();
     let contact = settings.listen[0].address;
     Profile { settings, routes, contact }
-}
-
-fn flow(name: &str) -> Arc<Flow> {
-    let text = if name == "12345" { SHIPPED } else { ON_AGENT };
-    Arc::new(Flow::parse(text, "sim.toml").expect("a sound flow"))
 }
 
 /// A queue without wrap-up and without announcements: what most stories are told with.
@@ -163,8 +215,8 @@ fn clips() -> Clips {
     clips
 }
 
-/// The city's switch.
-pub fn switch(seed: u64, now: Now, queue: QueueConfig) -> Switch<EngineRoom> {
+/// The city's switch, its offices open or closed.
+pub fn switch(seed: u64, now: Now, queue: QueueConfig, open: bool) -> Switch<EngineRoom> {
     let mut rng = StdRng::seed_from_u64(seed);
     let target = |(number, address): &(&str, &str)| {
         let target = Ok(HotlineTarget { name: format!("部门{number}"), uri: format!("sip:{number}@{address}") });
@@ -172,10 +224,14 @@ pub fn switch(seed: u64, now: Now, queue: QueueConfig) -> Switch<EngineRoom> {
     };
     let mut hotlines: std::collections::HashMap<_, _> = DEPARTMENTS.iter().map(target).collect();
     hotlines.insert("12319".into(), HotlineEntry { target: Err(HotlineRefusal::Merged), calendar: None });
+    if let Some(office) = hotlines.get_mut(&"12333".into()) {
+        office.calendar = Some("office".to_owned());
+    }
     let seat = |number: String| {
-        let seat = Seat { agent: number.as_str().into(), skills: Vec::new(), ready: true };
+        let seat = Seat { agent: number.as_str().into(), skills: skills(&number), ready: true };
         (number.as_str().into(), seat)
     };
+    let hours = Arc::new(move |_: &str, _| open);
     let config = Config {
         profiles: vec![profile(TRUNK_PROFILE), profile(AGENTS_PROFILE)],
         credentials: agents().map(|agent| (agent.clone(), ha1(&agent, REALM, &password(&agent)))).collect(),
@@ -183,10 +239,17 @@ pub fn switch(seed: u64, now: Now, queue: QueueConfig) -> Switch<EngineRoom> {
         seats: agents().map(seat).collect(),
         realm: REALM.to_owned(),
         own_addresses: Vec::new(),
-        call: Arc::new(CallSettings { clips: Arc::new(clips()), ..CallSettings::default() }),
+        call: Arc::new(CallSettings { clips: Arc::new(clips()), hours, ..CallSettings::default() }),
     };
     let ids = IdGen::new(0, now.wall.0);
-    let acd = acd::config::Config { epoch: 1, queues: vec![queue], agents: acd::config::AgentRules::default() };
+    let english = QueueConfig {
+        skills: vec!["english".to_owned()],
+        join_empty: Staffing::Ready,
+        leave_empty: Staffing::Ready,
+        ..QueueConfig { name: "english".into(), ..queue.clone() }
+    };
+    let acd =
+        acd::config::Config { epoch: 1, queues: vec![queue, english], agents: acd::config::AgentRules::default() };
     let address: SocketAddr = TRUNK.parse().expect("an address");
     Switch::new(Parts {
         acd: Acd::new(acd, ids.clone(), StdRng::from_seed(rng.random()), now).expect("a sound queue"),

@@ -118,7 +118,7 @@ impl World {
         let now = Now { mono: Instant::now(), wall: UnixMillis(1_760_000_000_000) };
         World {
             now,
-            switch: city::switch(seed, now, queue.clone()),
+            switch: city::switch(seed, now, queue.clone(), true),
             phones: Vec::new(),
             network,
             lose: Box::new(|_| false),
@@ -143,6 +143,13 @@ impl World {
             closed: BTreeSet::new(),
             ended: false,
         }
+    }
+
+    /// A world outside office hours.
+    pub fn after_hours() -> World {
+        let mut world = World::new();
+        world.switch = city::switch(world.seed, world.now, world.queue.clone(), false);
+        world
     }
 
     // ---- who is there ----
@@ -286,7 +293,7 @@ impl World {
     /// The program dies, and starts again from what is on disk. Telephones know nothing of it.
     pub fn kill(&mut self) {
         self.agenda.retain(|_, happening| !matches!(happening, Happening::Spooled(_)));
-        self.switch = city::switch(self.seed, self.now, self.queue.clone());
+        self.switch = city::switch(self.seed, self.now, self.queue.clone(), true);
         self.switch_now();
         let (closed, dialogs) = self.journal.recover(self.now.wall);
         self.records.retain(|_, record| record.ended_at.is_some());
@@ -345,6 +352,12 @@ impl World {
     pub fn waiting(&self) -> Vec<String> {
         let queue = self.switch.acd().queue(&"general".into(), self.now, 1_000).expect("the queue");
         queue.waiting.iter().map(|waiter| self.records[&waiter.call].from.clone()).collect()
+    }
+
+    /// A queue's figures of the day: offered, answered, overflowed, abandoned.
+    pub fn figures(&self, queue: &str) -> [u64; 4] {
+        let today = self.switch.acd().queue(&queue.into(), self.now, 0).expect("the queue").today;
+        [today.offered, today.answered, today.overflowed, today.abandoned]
     }
 
     /// Where the first call of a telephone stands.
@@ -625,8 +638,10 @@ impl World {
         for phone in &self.phones {
             assert_eq!(phone.lines(), [], "{} still has a call", phone.name);
         }
-        let queue = self.switch.acd().queue(&"general".into(), self.now, 10).expect("the queue");
-        assert_eq!((queue.waiting_count, queue.ringing_count), (0, 0), "callers are left in the queue");
+        for name in ["general", "english"] {
+            let queue = self.switch.acd().queue(&name.into(), self.now, 10).expect("the queue");
+            assert_eq!((queue.waiting_count, queue.ringing_count), (0, 0), "callers are left in the queue {name}");
+        }
         for agent in self.switch.acd().agents(self.now) {
             assert_eq!(agent.state, AgentState::Idle, "agent {} is stuck", agent.agent);
             assert_eq!((agent.call, agent.offer), (None, None), "agent {} is stuck", agent.agent);

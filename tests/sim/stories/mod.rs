@@ -7,6 +7,7 @@ mod commands;
 mod connections;
 mod crash;
 mod departments;
+mod flows;
 mod gate;
 mod holds;
 mod network;

@@ -1,0 +1,83 @@
+//! Private lanes, such as 12388: seats, keys and a line of their own, hidden from every other role, the administrator
+//! included (监察委专席).
+
+use super::{App, events::Audience};
+use crate::{
+    config::{AgentSettings, QueueSettings},
+    ids::{AgentNo, QueueName},
+    ivr::Hours,
+    net::clock,
+    store::HotlineRow,
+    ticket::Actor,
+};
+
+/// Whether this agent serves a queue: all its skills are needed.
+fn serves(agent: &AgentSettings, queue: &QueueSettings) -> bool {
+    queue.skills.iter().all(|skill| agent.skills.contains_key(skill))
+}
+
+/// Whether this user may know of a queue: of a private one only the agents who serve it.
+pub fn sees_queue(actor: &Actor, queue: &QueueSettings, agents: &[AgentSettings]) -> bool {
+    let own = |agent: &&AgentSettings| actor.agent.as_ref() == Some(&agent.number);
+    !queue.private || agents.iter().find(own).is_some_and(|agent| serves(agent, queue))
+}
+
+impl App {
+    /// The queues of which this user may not know.
+    pub fn hidden_queues(&self, actor: &Actor) -> Vec<QueueName> {
+        let settings = &self.settings;
+        let hidden = settings.queues.iter().filter(|queue| !sees_queue(actor, queue, &settings.agents));
+        hidden.map(|queue| queue.name.clone()).collect()
+    }
+
+    /// Whether this user may know of a hotline: one that leads to a private lane is hidden with it.
+    pub fn sees_hotline(&self, actor: &Actor, row: &HotlineRow) -> bool {
+        let lane = row.detail.get("lane").and_then(|lane| lane.as_str());
+        lane.is_none_or(|lane| !self.hidden_queues(actor).iter().any(|hidden| hidden.as_str() == lane))
+    }
+
+    /// Whether a hotline is within its hours now; one without hours always is.
+    pub fn is_open(&self, row: &HotlineRow) -> bool {
+        let calendars = &self.settings.calendars;
+        let own = self.settings.hotlines.iter().find(|own| own.number == row.number).map(|own| own.calendar.as_deref());
+        let name = own.unwrap_or_else(|| row.detail.get("calendar").and_then(|name| name.as_str()));
+        let known = name.filter(|name| calendars.calendars.contains_key(*name));
+        known.is_none_or(|name| calendars.open(name, clock::now().wall))
+    }
+
+    /// Who may hear what happens in a queue.
+    pub fn queue_audience(&self, queue: &QueueName) -> Audience {
+        match self.settings.queues.iter().find(|own| own.name == *queue && own.private) {
+            None => Audience::Centre,
+            Some(lane) => {
+                let staff = self.settings.agents.iter().filter(|agent| serves(agent, lane));
+                Audience::Lane(staff.map(|agent| agent.number.clone()).collect::<Vec<AgentNo>>())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Settings, ticket::Role};
+    use std::path::Path;
+
+    #[test]
+    fn a_private_lane_is_seen_by_its_own_agents_alone() {
+        let settings = Settings::sandbox(Path::new("data"));
+        let seen = |actor: &Actor| -> Vec<String> {
+            let queues = settings.queues.iter().filter(|queue| sees_queue(actor, queue, &settings.agents));
+            queues.map(|queue| queue.name.to_string()).collect()
+        };
+        for role in Role::ALL {
+            assert_eq!(seen(&Actor::centre(role, "somebody")), ["general", "english"], "{role:?}");
+        }
+        let agent = |number: &str| Actor { agent: Some(number.into()), ..Actor::centre(Role::Agent, number) };
+        assert_eq!(seen(&agent("8001")), ["general", "english"]);
+        assert_eq!(seen(&agent("8020")), ["general", "english", "lane_12388"]);
+        let lane: Vec<_> = settings.agents.iter().filter(|agent| serves(agent, &settings.queues[2])).collect();
+        assert_eq!(lane.iter().map(|agent| agent.number.as_str()).collect::<Vec<_>>(), ["8020"]);
+        assert!(!serves(lane[0], &settings.queues[0]), "and is never rung for other calls");
+    }
+}
