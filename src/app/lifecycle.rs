@@ -4,13 +4,17 @@
 
 use super::{
     App,
-    calls::row_of,
+    calls::{row_of, scope_of},
     events::Audience,
+    permissions::CallScope,
     switch::{Input, Output},
     view::CallView,
 };
 use crate::{
-    call::cdr::{CallRecord, StateName},
+    call::{
+        cdr::{CallRecord, StateName},
+        message::Said,
+    },
     ids::{CallId, TicketNo},
     media::engine as media,
     store::{AcceptedCall, FinishedCall, NewCallback, SpooledWaiter, StoreError},
@@ -29,7 +33,7 @@ const ENDED_KEPT: usize = 20_000;
 struct Told<'a> {
     call: String,
     #[serde(flatten)]
-    said: &'a crate::call::message::Said,
+    said: &'a Said,
 }
 
 impl App {
@@ -43,9 +47,7 @@ impl App {
                     self.spool.dialog_put(leg, call, value);
                 }
             }
-            Output::Said { call, said } => {
-                self.events.publish("call_event", Audience::Centre, &Told { call: call.to_string(), said: &said });
-            }
+            Output::Said { call, said } => self.tell(call, &said),
             Output::Over(record) => self.over(Arc::new(*record)),
             Output::RecordingDone { call, event } => self.recording_done(call, &event),
             Output::AgentTransition(transition) => self.agent_transition(transition),
@@ -118,9 +120,22 @@ impl App {
         }
     }
 
-    fn publish_call(&self, record: &CallRecord) {
-        let ticket_no = self.live.call(record.id).and_then(|call| call.ticket_no);
-        self.events.publish("call", Audience::Centre, &CallView::new(record, ticket_no.as_ref()));
+    /// A word of a call for those who may see it. Which key was pressed may be a secret that the citizen keyed in.
+    fn tell(&self, call: CallId, said: &Said) {
+        if matches!(said, Said::Key { .. }) {
+            return;
+        }
+        if let Some(live) = self.live.call(call) {
+            self.events.publish("call_event", Audience::Call(scope_of(&live)), &Told { call: call.to_string(), said });
+        }
+    }
+
+    pub(super) fn publish_call(&self, record: &CallRecord) {
+        let live = self.live.call(record.id);
+        let (ticket_no, confidential) = live.map_or((None, false), |call| (call.ticket_no, call.confidential));
+        let view = |shown| CallView { keys: String::new(), ..CallView::new(record, ticket_no.as_ref(), shown) };
+        let audience = Audience::Call(CallScope::new(record, confidential));
+        self.events.publish_hiding("call", audience, &view(true), &view(false));
     }
 
     fn over(self: &Arc<Self>, record: Arc<CallRecord>) {

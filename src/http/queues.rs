@@ -12,6 +12,5 @@ pub fn routes() -> OpenApiRouter<Shared> {
 /// All queues with those who wait and the day's figures.
 #[utoipa::path(get, path = "/queues", tag = "queues", responses((status = 200, body = List<QueueView>)))]
 async fn queue_list(State(http): State<Shared>, who: Who) -> Result<Json<List<QueueView>>, Problem> {
-    who.centre()?;
-    Ok(Json(List::all(http.app.live.queues().iter().map(QueueView::from).collect())))
+    Ok(Json(List::all(http.app.queue_list(&who.actor)?)))
 }

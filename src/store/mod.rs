@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod audit;
 pub mod call;
 pub mod callback;
+mod confidence;
 mod error;
 pub mod event;
 pub mod hotline;
@@ -28,6 +29,8 @@ pub mod user;
 mod writer;
 
 #[cfg(test)]
+mod confidence_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::StoreError;
@@ -38,10 +41,11 @@ pub use self::{
     agent_log::AgentLogRow,
     call::{CallFilter, CallRow},
     callback::NewCallback,
+    confidence::Confidence,
     hotline::HotlineRow,
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
     message::{MessageFilter, MessageRow, NewMessage},
-    recording::RecordingRow,
+    recording::{RecordingFilter, RecordingRow},
     spool::{Recovered, Spool, SpooledWaiter},
     ticket::{Applying, TicketFilter},
     unit::UnitRow,
