@@ -3,6 +3,7 @@
 use super::{
     App, AppError,
     events::Audience,
+    permissions::{self, Thing},
     view::{AgentView, QueueView},
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     },
     ids::AgentNo,
     store::{AgentLogRow, Store, StoreError},
+    ticket::Actor,
 };
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,16 +26,45 @@ const LOGGED_OUT: &str = "logged_out";
 
 impl App {
     /// All agents who ever signed in.
-    pub fn agent_views(&self) -> Vec<AgentView> {
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn agent_list(&self, actor: &Actor) -> Result<Vec<AgentView>, AppError> {
+        permissions::require(actor, Thing::Agents)?;
         let live = self.live.agents();
-        live.iter().map(|agent| AgentView::new(agent, self.registered(agent))).collect()
+        Ok(live.iter().map(|agent| AgentView::new(agent, self.registered(agent))).collect())
     }
 
     /// One agent.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub fn agent_view(&self, agent: &AgentNo) -> Result<AgentView, AppError> {
+    /// `Forbidden`, `NotFound`.
+    pub fn agent_get(&self, actor: &Actor, agent: &AgentNo) -> Result<AgentView, AppError> {
+        permissions::require(actor, Thing::Agents)?;
+        self.agent_view(agent)
+    }
+
+    /// All queues.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn queue_list(&self, actor: &Actor) -> Result<Vec<QueueView>, AppError> {
+        permissions::require(actor, Thing::Queues)?;
+        let hidden = self.hidden_queues(actor);
+        let queues = self.live.queues();
+        Ok(queues.iter().filter(|queue| !hidden.contains(&queue.queue)).map(QueueView::from).collect())
+    }
+
+    /// Fails with `Forbidden` unless this user may change the agent's status.
+    fn require_set(actor: &Actor, agent: &AgentNo) -> Result<(), AppError> {
+        if permissions::may_set_agent(actor, agent) {
+            Ok(())
+        } else {
+            Err(AppError::Forbidden("只有班长,或者话务员本人,可以这样做".to_owned()))
+        }
+    }
+
+    fn agent_view(&self, agent: &AgentNo) -> Result<AgentView, AppError> {
         let snapshot = self.live.agent(agent).ok_or(AppError::NotFound("坐席"))?;
         Ok(AgentView::new(&snapshot, self.registered(&snapshot)))
     }
@@ -45,8 +76,9 @@ impl App {
     /// Sets what an agent wants; signs it in at its usual seat when it is not.
     ///
     /// # Errors
-    /// `NotFound`, `Invalid` with the ACD's reason, `Overloaded`.
-    pub async fn agent_status(&self, agent: AgentNo, status: Status) -> Result<AgentView, AppError> {
+    /// `Forbidden`, `NotFound`, `AgentRefused` with the ACD's reason, `Overloaded`.
+    pub async fn agent_status(&self, actor: &Actor, agent: AgentNo, status: Status) -> Result<AgentView, AppError> {
+        Self::require_set(actor, &agent)?;
         let known = self.live.agent(&agent).is_some_and(|agent| agent.extension.is_some());
         if !known && status != Status::LoggedOut {
             let settings = self.agents.get(&agent).ok_or(AppError::NotFound("坐席"))?;
@@ -69,8 +101,14 @@ impl App {
     /// Ends an agent's wrap-up, or stretches it.
     ///
     /// # Errors
-    /// `Invalid` with the ACD's reason, `Overloaded`.
-    pub async fn agent_wrap_up(&self, agent: AgentNo, more: Option<Duration>) -> Result<AgentView, AppError> {
+    /// `Forbidden`, `AgentRefused` with the ACD's reason, `Overloaded`.
+    pub async fn agent_wrap_up(
+        &self,
+        actor: &Actor,
+        agent: AgentNo,
+        more: Option<Duration>,
+    ) -> Result<AgentView, AppError> {
+        Self::require_set(actor, &agent)?;
         self.agent_input(Input::WrapUp { agent: agent.clone(), more }).await?;
         self.agent_view(&agent)
     }
@@ -83,7 +121,7 @@ impl App {
     pub fn agent_changed(&self, snapshot: AgentSnapshot) {
         let view = AgentView::new(&snapshot, self.registered(&snapshot));
         self.live.set_agent(snapshot);
-        self.events.publish("agent", Audience::Centre, &view);
+        self.events.publish("agent", Audience::All(Thing::Agents), &view);
     }
 
     /// The switch says that a queue changed.

@@ -1,16 +1,23 @@
 //! Calls as the API sees them: those in progress from memory, those that are over from the store.
 
-use super::{App, AppError, events::Audience, live::LiveCall, view::CallView};
+use super::{
+    App, AppError,
+    live::LiveCall,
+    permissions::{self, CallScope, Reach, Thing},
+    view::CallView,
+};
 use crate::{
     call::{
         Command,
-        cdr::{CallRecord, LegRecord, LegStateName, Role as LegRole, StateName},
+        cdr::{CallRecord, LegStateName, Role as LegRole, StateName},
     },
-    ids::{AgentNo, CallId, LegId},
+    clock::UnixMillis,
+    ids::{AgentNo, CallId, LegId, TicketNo},
     net::clock,
     store::{CallFilter, CallRow, Page, StoreError},
-    ticket::{Actor, Role},
+    ticket::Actor,
 };
+use std::collections::{BTreeMap, HashSet};
 
 /// Which calls are asked for; all that is set must fit.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +38,22 @@ impl Filter {
             && self.state.as_deref().is_none_or(|state| state == "live" || state == state_name(record.state))
             && self.agent.as_ref().is_none_or(|agent| record.agent.as_ref() == Some(agent))
     }
+
+    /// The same for what is over, as far as this user sees it.
+    fn stored(&self, actor: &Actor) -> CallFilter {
+        let own = permissions::reach(actor, Thing::Calls) == Reach::Own;
+        // Without a number an agent has no calls of its own: no agent's number is empty.
+        let seen_by = own.then(|| actor.agent.clone().unwrap_or_else(|| AgentNo::from("")));
+        CallFilter {
+            sip_call_id: self.sip_call_id.clone(),
+            from_number: self.from.clone(),
+            state: self.state.clone(),
+            agent: self.agent.clone(),
+            seen_by,
+            confidence: permissions::confidence(actor),
+            ..CallFilter::default()
+        }
+    }
 }
 
 /// A state's name in the API.
@@ -47,46 +70,6 @@ pub fn state_name(state: StateName) -> &'static str {
         StateName::HandedOver => "handed_over",
         StateName::Ended => "ended",
     }
-}
-
-/// Whether this user may see a call: agents their own, everybody else of the centre all.
-fn may_see(actor: &Actor, record: &CallRecord) -> bool {
-    if actor.unit.is_some() {
-        return false;
-    }
-    actor.role != Role::Agent || record.agent.is_none() || took_part(actor, record)
-}
-
-/// Whether this user was a party of the call, or is rung for it: who let it ring had no part in it.
-fn took_part(actor: &Actor, record: &CallRecord) -> bool {
-    let Some(own) = &actor.agent else { return false };
-    record.agent.as_ref() == Some(own)
-        || own_legs(own, record).any(|leg| leg.answered_at.is_some() || leg.state != LegStateName::Over)
-}
-
-/// Whether this user talks on the call now.
-fn on_call(actor: &Actor, record: &CallRecord) -> bool {
-    let Some(own) = &actor.agent else { return false };
-    own_legs(own, record).any(|leg| leg.state == LegStateName::Answered)
-}
-
-fn own_legs<'a>(own: &'a AgentNo, record: &'a CallRecord) -> impl Iterator<Item = &'a LegRecord> {
-    record.legs.iter().filter(move |leg| matches!(&leg.role, LegRole::Agent { agent } if agent == own))
-}
-
-/// Who may see a call, for the event stream: the same people as [`may_see`].
-pub(super) fn audience(record: &CallRecord) -> Audience {
-    if record.agent.is_none() {
-        return Audience::Centre;
-    }
-    let mut agents: Vec<AgentNo> = record.agent.iter().cloned().collect();
-    for leg in &record.legs {
-        match &leg.role {
-            LegRole::Agent { agent } if !agents.contains(agent) => agents.push(agent.clone()),
-            LegRole::Agent { .. } | LegRole::Citizen | LegRole::Department { .. } | LegRole::Other => {}
-        }
-    }
-    Audience::OnCall(agents)
 }
 
 /// The record that a stored row was made of.
@@ -119,44 +102,98 @@ pub fn row_of(record: &CallRecord) -> Result<CallRow, serde_json::Error> {
     })
 }
 
+/// A call's place in the list: when it began, and its id.
+type Place = (i64, i64);
+type Places<'a> = BTreeMap<Place, Found<'a>>;
+
+/// Where a listed call was found.
+enum Found<'a> {
+    Live(&'a LiveCall),
+    Stored(&'a CallRow),
+}
+
+impl Found<'_> {
+    fn stored(&self) -> Option<CallId> {
+        match self {
+            Found::Live(_) => None,
+            Found::Stored(row) => Some(row.id),
+        }
+    }
+}
+
+fn place(started_at: UnixMillis, id: CallId) -> Place {
+    (started_at.0, id.0 as i64)
+}
+
+/// What says who may see a call in progress.
+pub(super) fn scope_of(call: &LiveCall) -> CallScope {
+    CallScope::new(&call.record, call.confidential)
+}
+
+fn live_view(actor: &Actor, call: &LiveCall) -> CallView {
+    let shown = permissions::sees_caller(actor, &scope_of(call));
+    CallView::new(&call.record, call.ticket_no.as_ref(), shown)
+}
+
 impl App {
-    /// Calls that fit, those in progress first, then those that are over, each the newest first.
+    /// Calls that fit, in progress or over, the newest first. A call keeps its place when it ends, so that whoever
+    /// walks the pages meets each one once.
     ///
     /// # Errors
-    /// The store's.
+    /// `Forbidden`, the store's.
     pub async fn call_list(
         &self,
         actor: &Actor,
         filter: &Filter,
         page: &Page,
     ) -> Result<(Vec<CallView>, Option<String>), AppError> {
-        let mut items = Vec::new();
-        if page.cursor.is_none() {
-            let live = self.live.calls();
-            let fitting = live.iter().rev().filter(|call| filter.fits(&call.record) && may_see(actor, &call.record));
-            items.extend(fitting.map(CallView::from).take(page.limit as usize));
+        permissions::require(actor, Thing::Calls)?;
+        let after = page.after()?;
+        let live = self.live.calls();
+        // What goes on is shown as it is now, and not as its row was last written.
+        let in_progress: HashSet<CallId> = live.iter().map(|call| call.record.id).collect();
+        let fitting = live.iter().filter(|call| filter.fits(&call.record)).filter(|call| {
+            let scope = scope_of(call);
+            permissions::may_see_call(actor, &scope)
+                && (filter.from.is_none() || permissions::sees_caller(actor, &scope))
+        });
+        let mut found: Vec<CallRow> = Vec::new();
+        let mut places: Places =
+            fitting.map(|call| (place(call.record.started_at, call.record.id), Found::Live(call))).collect();
+        places.retain(|place, _| *place < after);
+        let limit = page.limit as usize;
+        let mut next = Some(page.clone()).filter(|_| filter.state.as_deref() != Some("live"));
+        while let Some(page) = next.take_if(|_| found.len() < limit) {
+            let rows = self.store.call_list(&filter.stored(actor), &page).await?;
+            found.extend(rows.items.into_iter().filter(|row| !in_progress.contains(&row.id)));
+            next = rows.next_cursor.map(|cursor| Page { cursor: Some(cursor), ..page });
         }
-        if filter.state.as_deref() == Some("live") || items.len() >= page.limit as usize {
-            return Ok((items, None));
-        }
-        let stored = CallFilter {
-            sip_call_id: filter.sip_call_id.clone(),
-            from_number: filter.from.clone(),
-            state: filter.state.clone(),
-            agent: filter.agent.clone(),
-            ..CallFilter::default()
-        };
-        let rows = self.store.call_list(&stored, page).await?;
-        for row in &rows.items {
-            if self.live.call(row.id).is_some() {
-                continue;
+        places.extend(found.iter().map(|row| (place(row.started_at, row.id), Found::Stored(row))));
+        let more = next.is_some() || places.len() > limit;
+        let shown: Vec<(Place, Found)> = places.into_iter().rev().take(limit).collect();
+        let next_cursor = shown.last().filter(|_| more).map(|((at, id), _)| format!("{at}.{id}"));
+        Ok((self.call_views(actor, &shown).await?, next_cursor))
+    }
+
+    async fn call_views(&self, actor: &Actor, found: &[(Place, Found<'_>)]) -> Result<Vec<CallView>, AppError> {
+        let stored: Vec<CallId> = found.iter().filter_map(|(_, found)| found.stored()).collect();
+        let confidential = self.store.confidential_calls(&stored).await?;
+        let mut views = Vec::with_capacity(found.len());
+        for (_, found) in found {
+            match found {
+                Found::Live(call) => views.push(live_view(actor, call)),
+                Found::Stored(row) => match record_of(row) {
+                    Ok(record) => {
+                        let scope = CallScope::new(&record, confidential.contains(&row.id));
+                        let shown = permissions::sees_caller(actor, &scope);
+                        views.push(CallView::new(&record, row.ticket_no.as_ref(), shown));
+                    }
+                    // One row that cannot be read hides no other.
+                    Err(error) => tracing::error!(%error, "a call is left out of a list"),
+                },
             }
-            let record = record_of(row)?;
-            if may_see(actor, &record) {
-                items.push(CallView::new(&record, row.ticket_no.as_ref()));
-            }
         }
-        Ok((items, rows.next_cursor))
+        Ok(views)
     }
 
     /// One call.
@@ -164,22 +201,54 @@ impl App {
     /// # Errors
     /// `NotFound`, also where this user may not see it.
     pub async fn call_get(&self, actor: &Actor, id: CallId) -> Result<CallView, AppError> {
-        let (record, ticket_no) = self.call_record(id).await?;
-        if may_see(actor, &record) {
-            Ok(CallView::new(&record, ticket_no.as_ref()))
+        let (record, ticket_no, scope) = self.call_seen(actor, id).await?;
+        Ok(CallView::new(&record, ticket_no.as_ref(), permissions::sees_caller(actor, &scope)))
+    }
+
+    /// A call that this user may see.
+    async fn call_seen(
+        &self,
+        actor: &Actor,
+        id: CallId,
+    ) -> Result<(CallRecord, Option<TicketNo>, CallScope), AppError> {
+        permissions::require(actor, Thing::Calls)?;
+        let (record, ticket_no, scope) = self.call_record(id).await?;
+        if permissions::may_see_call(actor, &scope) {
+            Ok((record, ticket_no, scope))
         } else {
             Err(AppError::NotFound("通话"))
         }
     }
 
-    async fn call_record(&self, id: CallId) -> Result<(CallRecord, Option<crate::ids::TicketNo>), AppError> {
-        if let Some(LiveCall { record, ticket_no }) = self.live.call(id) {
-            return Ok(((*record).clone(), ticket_no));
+    /// A call in progress or over, and what says who may see it.
+    pub(super) async fn call_record(&self, id: CallId) -> Result<(CallRecord, Option<TicketNo>, CallScope), AppError> {
+        if let Some(call) = self.live.call(id) {
+            let scope = scope_of(&call);
+            return Ok(((*call.record).clone(), call.ticket_no, scope));
         }
         match self.store.call_get(id).await {
-            Ok(row) => Ok((record_of(&row)?, row.ticket_no)),
+            Ok(row) => {
+                let record = record_of(&row)?;
+                let confidential = self.store.confidential_calls(&[id]).await?.contains(&id);
+                let scope = CallScope::new(&record, confidential);
+                Ok((record, row.ticket_no, scope))
+            }
             Err(StoreError::NotFound(_)) => Err(AppError::NotFound("通话")),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A call in progress that this user may command.
+    async fn commanded(&self, actor: &Actor, id: CallId) -> Result<LiveCall, AppError> {
+        permissions::require(actor, Thing::CallControl)?;
+        let Some(live) = self.live.call(id) else {
+            self.call_get(actor, id).await?;
+            return Err(crate::call::Rejected::Over.into());
+        };
+        if permissions::may_command(actor, &scope_of(&live)) {
+            Ok(live)
+        } else {
+            Err(AppError::Forbidden("只有这通电话的话务员或班长可以操作".to_owned()))
         }
     }
 
@@ -188,28 +257,30 @@ impl App {
     /// # Errors
     /// `NotFound`, `Forbidden`, `CallRefused`, `Overloaded`.
     pub async fn call_command(&self, actor: &Actor, id: CallId, command: Command) -> Result<CallView, AppError> {
-        let live = self.live.call(id).ok_or(AppError::NotFound("通话"))?;
-        let leads = matches!(actor.role, Role::Supervisor | Role::Admin);
-        if !leads && !on_call(actor, &live.record) {
-            return Err(AppError::Forbidden("只有这通电话的话务员或班长可以操作".to_owned()));
-        }
+        let live = self.commanded(actor, id).await?;
         match self.switch.command(id, command).await? {
             Ok(()) => {}
             Err(Some(rejected)) => return Err(rejected.into()),
             Err(None) => return Err(AppError::NotFound("通话")),
         }
         // The switch published the call's new state before it answered.
-        Ok(CallView::from(&self.live.call(id).unwrap_or(live)))
+        Ok(live_view(actor, &self.live.call(id).unwrap_or(live)))
     }
 
     /// The caller's number in the clear; the audit log keeps who asked and why.
     ///
     /// # Errors
-    /// `NotFound`; the store's: without an audit row nothing is revealed.
+    /// `NotFound`, `Forbidden`; the store's: without an audit row nothing is revealed.
     pub async fn call_reveal(&self, actor: &Actor, id: CallId, reason: &str) -> Result<String, AppError> {
-        let (record, _) = self.call_record(id).await?;
-        if !may_see(actor, &record) {
-            return Err(AppError::NotFound("通话"));
+        permissions::require(actor, Thing::Reveal)?;
+        let (record, _, scope) = self.call_seen(actor, id).await?;
+        if !permissions::may_reveal(actor, &scope) {
+            let why = if scope.confidential {
+                "诉求人要求保密,您无权查看其号码"
+            } else {
+                "只能查看本人接听的来电号码"
+            };
+            return Err(AppError::Forbidden(why.to_owned()));
         }
         self.audit(actor, "call.reveal", &id.to_string(), reason).await?;
         Ok(record.from)
@@ -218,9 +289,9 @@ impl App {
     /// The department's leg of a call in progress.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub fn department_leg(&self, id: CallId) -> Result<LegId, AppError> {
-        let live = self.live.call(id).ok_or(AppError::NotFound("通话"))?;
+    /// As [`App::call_command`]'s.
+    pub async fn department_leg(&self, actor: &Actor, id: CallId) -> Result<LegId, AppError> {
+        let live = self.commanded(actor, id).await?;
         let open = live.record.legs.iter().filter(|leg| leg.state != LegStateName::Over);
         let department = open.filter(|leg| matches!(leg.role, LegRole::Department { .. })).map(|leg| leg.id).next();
         department.ok_or(AppError::CallRefused(crate::call::Rejected::NoDepartment))
@@ -240,6 +311,7 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ticket::Role;
     use serde_json::json;
 
     /// Served by 8001, who left; 8002 only rang; 8003 talks; 8004 is rung.
@@ -256,19 +328,25 @@ mod tests {
         .expect("a record")
     }
 
+    fn scope() -> CallScope {
+        CallScope::new(&record(), false)
+    }
+
     fn agent(number: &str) -> Actor {
         Actor { role: Role::Agent, agent: Some(number.into()), ..Actor::system() }
     }
 
     #[test]
     fn commands_are_for_the_agent_who_talks_now() {
-        let may: Vec<bool> = ["8001", "8002", "8003", "8004"].map(|number| on_call(&agent(number), &record())).into();
+        let may: Vec<bool> =
+            ["8001", "8002", "8003", "8004"].map(|number| permissions::may_command(&agent(number), &scope())).into();
         assert_eq!(may, [false, false, true, false]);
     }
 
     #[test]
     fn who_let_it_ring_does_not_see_it() {
-        let may: Vec<bool> = ["8001", "8002", "8003", "8004"].map(|number| may_see(&agent(number), &record())).into();
+        let may: Vec<bool> =
+            ["8001", "8002", "8003", "8004"].map(|number| permissions::may_see_call(&agent(number), &scope())).into();
         assert_eq!(may, [true, false, true, true]);
     }
 }

@@ -1,7 +1,7 @@
 //! Private lanes, such as 12388: seats, keys and a line of their own, hidden from every other role, the administrator
 //! included (监察委专席).
 
-use super::{App, events::Audience};
+use super::{App, events::Audience, permissions::Thing};
 use crate::{
     config::{AgentSettings, QueueSettings},
     ids::{AgentNo, QueueName},
@@ -48,7 +48,7 @@ impl App {
     /// Who may hear what happens in a queue.
     pub fn queue_audience(&self, queue: &QueueName) -> Audience {
         match self.settings.queues.iter().find(|own| own.name == *queue && own.private) {
-            None => Audience::Centre,
+            None => Audience::All(Thing::Queues),
             Some(lane) => {
                 let staff = self.settings.agents.iter().filter(|agent| serves(agent, lane));
                 Audience::Lane(staff.map(|agent| agent.number.clone()).collect::<Vec<AgentNo>>())

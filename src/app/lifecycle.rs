@@ -4,14 +4,18 @@
 
 use super::{
     App,
-    calls::{audience, row_of},
+    calls::{row_of, scope_of},
     events::Audience,
+    permissions::CallScope,
     switch::{Input, Output},
     switch_task::Ask,
     view::CallView,
 };
 use crate::{
-    call::cdr::{CallRecord, StateName},
+    call::{
+        cdr::{CallRecord, StateName},
+        message::Said,
+    },
     ids::{CallId, TicketNo},
     media::engine as media,
     store::{AcceptedCall, FinishedCall, NewCallback, SpooledWaiter},
@@ -34,7 +38,7 @@ struct Gone {
 struct Told<'a> {
     call: String,
     #[serde(flatten)]
-    said: &'a crate::call::message::Said,
+    said: &'a Said,
 }
 
 impl App {
@@ -46,10 +50,7 @@ impl App {
             Output::Dialog { call, leg, snapshot } => {
                 self.spool.dialog_put(leg, call, &*snapshot);
             }
-            Output::Said { call, said } => {
-                let told = self.live.call(call).map_or(Audience::Centre, |live| audience(&live.record));
-                self.events.publish("call_event", told, &Told { call: call.to_string(), said: &said });
-            }
+            Output::Said { call, said } => self.tell(call, &said),
             Output::Over(record) => self.over(Arc::new(*record)),
             Output::RecordingDone { call, event } => self.recording_done(call, &event),
             Output::AgentTransition(transition) => self.agent_transition(transition),
@@ -135,16 +136,30 @@ impl App {
         self.spool.waiter_put(SpooledWaiter { call: record.id, queue, enqueued_at, number, record: unanswered });
     }
 
-    fn publish_call(&self, record: &CallRecord) {
-        let ticket_no = self.live.call(record.id).and_then(|call| call.ticket_no);
-        self.events.publish("call", audience(record), &CallView::new(record, ticket_no.as_ref()));
+    /// A word of a call for those who may see it. Which key was pressed may be a secret that the citizen keyed in.
+    fn tell(&self, call: CallId, said: &Said) {
+        if matches!(said, Said::Key { .. }) {
+            return;
+        }
+        if let Some(live) = self.live.call(call) {
+            self.events.publish("call_event", Audience::Call(scope_of(&live)), &Told { call: call.to_string(), said });
+        }
+    }
+
+    pub(super) fn publish_call(&self, record: &CallRecord) {
+        let live = self.live.call(record.id);
+        let (ticket_no, confidential) = live.map_or((None, false), |call| (call.ticket_no, call.confidential));
+        let view = |shown| CallView { keys: String::new(), ..CallView::new(record, ticket_no.as_ref(), shown) };
+        let audience = Audience::Call(CallScope::new(record, confidential));
+        self.events.publish_hiding("call", audience, &view(true), &view(false));
     }
 
     /// A call that all agents saw waiting was given to one of them: the others see it no more.
     fn tell_others(&self, record: &CallRecord) {
         let seen_by_all = self.live.call(record.id).is_some_and(|before| before.record.agent.is_none());
-        if seen_by_all && let Audience::OnCall(agents) = audience(record) {
-            self.events.publish("call_gone", Audience::OtherAgents(agents), &Gone { id: record.id.to_string() });
+        if seen_by_all && record.agent.is_some() {
+            let others = Audience::Others(CallScope::new(record, false));
+            self.events.publish("call_gone", others, &Gone { id: record.id.to_string() });
         }
     }
 

@@ -15,6 +15,8 @@ use std::{
 pub struct LiveCall {
     pub record: Arc<CallRecord>,
     pub ticket_no: Option<TicketNo>,
+    /// A ticket of it is confidential.
+    pub confidential: bool,
 }
 
 #[derive(Default)]
@@ -38,16 +40,26 @@ impl Live {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call changed; it keeps its ticket's number.
+    /// A call changed; it keeps what is known of its tickets.
     pub fn set_call(&self, record: Arc<CallRecord>) {
         let mut state = self.write();
-        let ticket_no = state.calls.get(&record.id).and_then(|call| call.ticket_no.clone());
-        state.calls.insert(record.id, LiveCall { record, ticket_no });
+        let known = state.calls.get(&record.id);
+        let ticket_no = known.and_then(|call| call.ticket_no.clone());
+        let confidential = known.is_some_and(|call| call.confidential);
+        state.calls.insert(record.id, LiveCall { record, ticket_no, confidential });
+    }
+
+    /// A call has a confidential ticket from now on; gives the call where this is new.
+    pub fn set_confidential(&self, call: CallId) -> Option<LiveCall> {
+        let mut state = self.write();
+        let call = state.calls.get_mut(&call).filter(|call| !call.confidential)?;
+        call.confidential = true;
+        Some(call.clone())
     }
 
     /// A call was given a ticket's number.
     pub fn set_ticket(&self, record: Arc<CallRecord>, ticket_no: Option<TicketNo>) {
-        self.write().calls.insert(record.id, LiveCall { record, ticket_no });
+        self.write().calls.insert(record.id, LiveCall { record, ticket_no, confidential: false });
     }
 
     /// A call is over.

@@ -12,12 +12,14 @@ pub mod lanes;
 pub mod lifecycle;
 pub mod live;
 pub mod outbox;
+pub mod permissions;
 pub mod readiness;
 pub mod recordings;
 pub mod recovery;
 pub mod setup;
 pub mod switch;
 pub mod switch_task;
+pub mod ticket_view;
 pub mod tickets;
 pub mod view;
 

@@ -3,7 +3,7 @@
 //! A row is the truth: before a part leaves, the row says that it is on its way; if the process dies then, the row's
 //! lease runs out and the message is *uncertain*, never sent twice by accident. One task, so no row is claimed twice.
 
-use super::{App, events::Audience};
+use super::{App, events::Audience, permissions::Thing, view::MessageView};
 use crate::{
     net::{
         clock,
@@ -135,7 +135,7 @@ impl Outbox {
         }
         self.count(&happened);
         let row = MessageRow { delivery, ..row };
-        self.app.publish_message(&row);
+        self.app.publish_message(&row).await;
         for event in happened {
             if let Event::Submit { parts } = event {
                 self.submit(&row, parts).await?;
@@ -178,7 +178,16 @@ impl Outbox {
 
 impl App {
     /// A message's fate changed: the live page and the ticket's page follow it.
-    pub fn publish_message(&self, row: &MessageRow) {
-        self.events.publish("message", Audience::Centre, &super::view::MessageView::from(row));
+    pub async fn publish_message(&self, row: &MessageRow) {
+        let secret = match &row.ticket_no {
+            None => Ok(None),
+            Some(no) => {
+                self.store.confidential_tickets(std::slice::from_ref(no)).await.map(|mut found| found.remove(no))
+            }
+        };
+        // Where the database does not say, nobody's citizen is told of.
+        let (confidential, agent) = secret.map_or((true, None), |secret| (secret.is_some(), secret.flatten()));
+        let audience = Audience::Citizen { thing: Thing::Messages, confidential, agent };
+        self.events.publish_hiding("message", audience, &MessageView::new(row, true), &MessageView::new(row, false));
     }
 }

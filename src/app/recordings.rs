@@ -1,13 +1,17 @@
 //! Recordings as the API sees them. What is on disk is sealed; a WAV exists only on its way out.
 
-use super::{App, AppError, calls::record_of, view::When};
+use super::{
+    App, AppError,
+    permissions::{self, CallScope, Reach, Thing},
+    view::When,
+};
 use crate::{
     call::cdr::CallRecord,
-    ids::RecordingId,
+    ids::{AgentNo, CallId, RecordingId},
     media::engine as media,
     net::{clock, recording},
-    store::{Page, RecordingRow, StoreError},
-    ticket::{Actor, Role},
+    store::{Page, RecordingFilter, RecordingRow, StoreError},
+    ticket::Actor,
 };
 use serde::Serialize;
 use std::io::Cursor;
@@ -47,58 +51,67 @@ impl From<&RecordingRow> for RecordingView {
 }
 
 impl App {
-    /// Recordings, the latest first.
+    /// Recordings that this user may hear, the latest first.
     ///
     /// # Errors
-    /// The store's.
+    /// `Forbidden`, the store's.
     pub async fn recording_list(
         &self,
         actor: &Actor,
         page: &Page,
     ) -> Result<(Vec<RecordingView>, Option<String>), AppError> {
-        let rows = self.store.recording_list(None, page).await?;
-        let mut items = Vec::new();
-        for row in &rows.items {
-            if self.may_hear(actor, row).await? {
-                items.push(RecordingView::from(row));
-            }
-        }
-        Ok((items, rows.next_cursor))
+        let agent = match permissions::require(actor, Thing::Recordings)? {
+            // Without a number an agent has no calls of its own.
+            Reach::Own => Some(actor.agent.clone().unwrap_or_else(|| AgentNo::from(""))),
+            Reach::All | Reach::Nothing => None,
+        };
+        let filter =
+            RecordingFilter { agent, confidence: permissions::confidence(actor), ..RecordingFilter::default() };
+        let rows = self.store.recording_list(&filter, page).await?;
+        Ok((rows.items.iter().map(RecordingView::from).collect(), rows.next_cursor))
     }
 
     /// One recording.
     ///
     /// # Errors
-    /// `NotFound`, also where this user may not hear it.
+    /// `NotFound`, also where this user may not hear it; `Forbidden`.
     pub async fn recording_get(&self, actor: &Actor, id: RecordingId) -> Result<RecordingView, AppError> {
         Ok(RecordingView::from(&self.recording_row(actor, id).await?))
     }
 
     async fn recording_row(&self, actor: &Actor, id: RecordingId) -> Result<RecordingRow, AppError> {
+        permissions::require(actor, Thing::Recordings)?;
         let row = match self.store.recording_get(id).await {
             Ok(row) => row,
             Err(StoreError::NotFound(_)) => return Err(AppError::NotFound("录音")),
             Err(error) => return Err(error.into()),
         };
-        if self.may_hear(actor, &row).await? { Ok(row) } else { Err(AppError::NotFound("录音")) }
+        if self.hears(actor, &row).await? { Ok(row) } else { Err(AppError::NotFound("录音")) }
     }
 
-    /// Agents hear their own calls, those who lead and check hear all; nobody of a unit hears any.
-    async fn may_hear(&self, actor: &Actor, row: &RecordingRow) -> Result<bool, AppError> {
-        if actor.unit.is_some() {
-            return Ok(false);
+    async fn hears(&self, actor: &Actor, row: &RecordingRow) -> Result<bool, AppError> {
+        let scope = match self.call_record(row.call).await {
+            Ok((_, _, scope)) => scope,
+            // A call that is not there was nobody's.
+            Err(AppError::NotFound(_)) => CallScope::default(),
+            Err(error) => return Err(error),
+        };
+        let confidential = scope.confidential || row.confidential;
+        Ok(permissions::may_hear(actor, &CallScope { confidential, ..scope }))
+    }
+
+    /// What was recorded of a call, as far as this user may hear it.
+    pub(super) async fn recordings_heard(&self, actor: &Actor, call: CallId) -> Result<Vec<RecordingRow>, AppError> {
+        if permissions::reach(actor, Thing::Recordings) == Reach::Nothing {
+            return Ok(Vec::new());
         }
-        if row.confidential && !matches!(actor.role, Role::Supervisor | Role::FollowUpAgent) {
-            return Ok(false);
+        let mut heard = Vec::new();
+        for row in self.store.recordings_of(call).await? {
+            if self.hears(actor, &row).await? {
+                heard.push(row);
+            }
         }
-        if actor.role != Role::Agent {
-            return Ok(true);
-        }
-        match self.store.call_get(row.call).await {
-            Ok(call) => Ok(actor.agent.is_some() && record_of(&call)?.agent == actor.agent),
-            Err(StoreError::NotFound(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(heard)
     }
 
     /// A recording as stereo WAV, opened in memory; the playback is audited first.

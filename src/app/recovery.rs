@@ -15,8 +15,8 @@ use crate::{
     ids::{CallId, RecordingId, TicketNo},
     sip::dialog::DialogSnapshot,
     store::{
-        AcceptedCall, FinishedCall, NewCallback, Page, RecordingRow, Recovered, RecoveredCall, SpooledWaiter,
-        StoreError,
+        AcceptedCall, Confidence, FinishedCall, NewCallback, Page, RecordingFilter, RecordingRow, Recovered,
+        RecoveredCall, SpooledWaiter, StoreError,
     },
 };
 use std::{
@@ -144,8 +144,9 @@ impl App {
     /// A recording that no run is writing any more plays up to its last whole second; its row says that it is shortened.
     async fn close_old_recordings(&self, first: u64) -> Result<(), StoreError> {
         let mut page = Page { limit: 500, cursor: None };
+        let open = RecordingFilter { state: Some("recording".to_owned()), agent: None, confidence: Confidence::All };
         loop {
-            let found = self.store.recording_list(Some("recording"), &page).await?;
+            let found = self.store.recording_list(&open, &page).await?;
             for row in found.items {
                 if is_older(row.id, first) {
                     let row = self.shortened(row).await;
@@ -311,7 +312,13 @@ mod tests {
 
     fn waiter() -> SpooledWaiter {
         let queue = QueueName::from("general");
-        SpooledWaiter { call: CallId(7), queue, enqueued_at: UnixMillis(2_000), number: Some("13800000001".into()), record: None }
+        SpooledWaiter {
+            call: CallId(7),
+            queue,
+            enqueued_at: UnixMillis(2_000),
+            number: Some("13800000001".into()),
+            record: None,
+        }
     }
 
     #[test]

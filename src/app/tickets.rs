@@ -3,7 +3,9 @@
 use super::{
     App, AppError,
     events::Audience,
-    view::{MessageView, When, masked},
+    permissions::{self, Thing},
+    ticket_view::{TicketRecording, TicketView, case_view, former_view, ticket_view, unit_view},
+    view::{MANUAL, MessageView},
 };
 use crate::{
     ids::{AgentNo, CallId, TicketNo, UnitCode},
@@ -12,224 +14,86 @@ use crate::{
         number::MobileNumber,
         template::{Place, Purpose},
     },
-    store::{Applying, NewMessage, Page, StoreError, TicketFilter},
-    ticket::{
-        Actor, Assignment, Case, Citizen, Class, Command, Event, Matter, Origin, Role, Ticket, What,
-        assignment::State as AssignmentState, number,
-    },
+    store::{Applying, MessageFilter, MessageRow, NewMessage, Page, StoreError, TicketFilter},
+    ticket::{Actor, Case, Citizen, Command, Event, Matter, Origin, Part, What, number},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use std::collections::BTreeSet;
 
 /// The number that citizens dial.
 const HOTLINE: &str = "12345";
 
-/// Who asks, as it is shown: masked, or hidden when confidential.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct CitizenView {
-    pub name: Option<String>,
-    /// Masked.
-    pub number: Option<String>,
-    /// Masked.
-    pub contact: Option<String>,
-    pub confidential: bool,
-}
-
-/// One assignment as it is shown.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct AssignmentView {
-    pub id: String,
-    pub unit: String,
-    /// `lead` or `assist`.
-    pub role: &'static str,
-    pub state: &'static str,
-    pub dispatched_at: When,
-    pub sign_due_at: When,
-    pub signed_at: Option<When>,
-    pub due_at: When,
-    pub replied_at: Option<When>,
-    pub reply: Option<String>,
-    pub accepted_at: Option<When>,
-    pub redo: u32,
-    pub overdue: bool,
-}
-
-/// One step of a ticket's history.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct EventView {
-    pub seq: u64,
-    pub at: When,
-    pub by: Option<String>,
-    pub role: &'static str,
-    /// The ticket's state afterwards.
-    pub state: &'static str,
-    /// What happened, with its particulars.
-    #[schema(value_type = Object)]
-    pub what: serde_json::Value,
-}
-
-/// A ticket as it is shown.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TicketView {
-    pub no: String,
-    /// For `If-Match`.
-    pub version: u64,
-    pub state: &'static str,
-    pub state_zh: &'static str,
-    /// `request` or `contact`.
-    pub class: &'static str,
-    pub contact_kind: Option<&'static str>,
-    pub channel: &'static str,
-    pub call: Option<String>,
-    /// Whether it is its call's one primary record.
-    pub primary: bool,
-    pub dialled: Option<String>,
-    pub citizen: CitizenView,
-    #[schema(value_type = Object)]
-    pub matter: Matter,
-    pub agent: Option<String>,
-    pub accepted_at: When,
-    pub registered_at: Option<When>,
-    pub due_at: Option<When>,
-    pub overdue: bool,
-    pub redo: u32,
-    pub urged: u32,
-    pub merged_into: Option<String>,
-    /// How it ended.
-    #[schema(value_type = Option<Object>)]
-    pub outcome: Option<serde_json::Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub assignments: Vec<AssignmentView>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<EventView>,
-}
-
-fn assignment_view(a: &Assignment) -> AssignmentView {
-    AssignmentView {
-        id: a.id.to_string(),
-        unit: a.unit.to_string(),
-        role: a.role.name(),
-        state: a.state.name(),
-        dispatched_at: When(a.dispatched_at),
-        sign_due_at: When(a.sign_due_at),
-        signed_at: a.signed_at.map(When),
-        due_at: When(a.due_at),
-        replied_at: a.reply.as_ref().map(|reply| When(reply.at)),
-        reply: a.reply.as_ref().map(|reply| reply.text.clone()),
-        accepted_at: a.accepted_at.map(When),
-        redo: a.redo,
-        overdue: a.is_overdue(clock::now().wall),
-    }
-}
-
-fn event_view(event: &Event) -> EventView {
-    EventView {
-        seq: event.seq,
-        at: When(event.at),
-        by: event.by.user.as_ref().map(ToString::to_string),
-        role: event.by.role.name(),
-        state: event.state.name(),
-        what: serde_json::to_value(&event.what).unwrap_or_default(),
-    }
-}
-
-/// Whether this user sees a confidential citizen: those who talk to the citizen, and those who lead them.
-fn sees_confidential(actor: &Actor, ticket: &Ticket) -> bool {
-    matches!(actor.role, Role::Supervisor | Role::FollowUpAgent)
-        || (actor.agent.is_some() && actor.agent == ticket.agent)
-}
-
-fn citizen_view(actor: &Actor, ticket: &Ticket) -> CitizenView {
-    let Citizen { number, contact, name, confidential } = ticket.citizen.clone();
-    let shown = !confidential || sees_confidential(actor, ticket);
-    CitizenView {
-        name: name.filter(|_| shown),
-        number: number.filter(|_| shown).map(|number| masked(&number)),
-        contact: contact.filter(|_| shown).map(|number| masked(&number)),
-        confidential,
-    }
-}
-
-/// A ticket as this user sees it.
-pub fn ticket_view(actor: &Actor, ticket: &Ticket) -> TicketView {
-    let contact_kind = match ticket.class {
-        Class::Contact(kind) => Some(kind.name()),
-        Class::Request => None,
-    };
-    TicketView {
-        no: ticket.no.to_string(),
-        version: ticket.version,
-        state: ticket.state.name(),
-        state_zh: ticket.state.name_zh(),
-        class: ticket.class.name(),
-        contact_kind,
-        channel: ticket.origin.channel.name(),
-        call: ticket.origin.call.map(|call| call.to_string()),
-        primary: ticket.origin.primary,
-        dialled: ticket.origin.dialled.clone(),
-        citizen: citizen_view(actor, ticket),
-        matter: ticket.matter.clone(),
-        agent: ticket.agent.as_ref().map(ToString::to_string),
-        accepted_at: When(ticket.accepted_at),
-        registered_at: ticket.registered_at.map(When),
-        due_at: ticket.due_at.map(When),
-        overdue: ticket.is_overdue(clock::now().wall),
-        redo: ticket.redo,
-        urged: ticket.urged,
-        merged_into: ticket.merged_into.as_ref().map(ToString::to_string),
-        outcome: ticket.closing.as_ref().map(|closing| serde_json::to_value(closing.outcome).unwrap_or_default()),
-        assignments: Vec::new(),
-        history: Vec::new(),
-    }
-}
-
-fn case_view(actor: &Actor, case: &Case, history: &[Event]) -> TicketView {
-    let own = |a: &&Assignment| actor.unit.as_ref().is_none_or(|unit| a.unit == *unit);
-    // A unit sees what happened from its own dispatch on, not what was said of others.
-    let shown =
-        |event: &&Event| actor.unit.is_none() || matches!(event.what, What::Dispatched { .. } | What::Created { .. });
-    TicketView {
-        assignments: case.assignments.iter().filter(own).map(assignment_view).collect(),
-        history: history.iter().filter(shown).map(event_view).collect(),
-        ..ticket_view(actor, &case.ticket)
-    }
-}
-
-/// Whether this user may see a ticket: the centre all, a unit those that it has or had a part in.
-fn may_see(actor: &Actor, case: &Case) -> bool {
-    actor.unit.as_ref().is_none_or(|unit| case.concerns(unit))
-}
-
 impl App {
-    /// Tickets that fit, the latest first; a unit's users get their unit's.
+    /// Tickets that fit, the latest first; a unit's users get what their unit works on or has replied to.
     ///
     /// # Errors
-    /// The store's.
+    /// `Forbidden`, the store's.
     pub async fn ticket_list(
         &self,
         actor: &Actor,
         mut filter: TicketFilter,
         page: &Page,
     ) -> Result<(Vec<TicketView>, Option<String>), AppError> {
-        if let Some(unit) = &actor.unit {
-            filter.unit = Some(unit.clone());
-        }
+        permissions::require(actor, Thing::Tickets)?;
+        filter.seen_by.clone_from(&actor.unit);
+        filter.confidence = permissions::confidence(actor);
         let rows = self.store.ticket_list(&filter, page).await?;
-        Ok((rows.items.iter().map(|ticket| ticket_view(actor, ticket)).collect(), rows.next_cursor))
+        let view = |ticket| ticket_view(ticket, permissions::sees_confidential(actor, ticket));
+        Ok((rows.items.iter().map(view).collect(), rows.next_cursor))
     }
 
     /// One ticket with its assignments and history.
     ///
     /// # Errors
-    /// `NotFound`, also where this user may not see it.
+    /// `NotFound`, also where this user may not see it; `Forbidden`.
     pub async fn ticket_get(&self, actor: &Actor, no: &str) -> Result<TicketView, AppError> {
         let no = number::parse(no).map_err(|_| AppError::NotFound("工单"))?;
-        let case = self.ticket_case(&no).await?;
-        if !may_see(actor, &case) {
-            return Err(AppError::NotFound("工单"));
+        let case = self.ticket_seen(actor, &no).await?;
+        self.shown(actor, &case).await
+    }
+
+    /// A ticket that this user may see, be it in part.
+    async fn ticket_seen(&self, actor: &Actor, no: &TicketNo) -> Result<Case, AppError> {
+        permissions::require(actor, Thing::Tickets)?;
+        let case = self.ticket_case(no).await?;
+        match permissions::part_of(actor, &case) {
+            Part::Nothing => Err(AppError::NotFound("工单")),
+            Part::Former | Part::Whole => Ok(case),
         }
+    }
+
+    /// A ticket as this user sees it, with its history and what was recorded.
+    async fn shown(&self, actor: &Actor, case: &Case) -> Result<TicketView, AppError> {
         let history = self.store.ticket_history(case.ticket.id).await?;
-        Ok(case_view(actor, &case, &history))
+        let mut view = case_view(actor, case, &history);
+        if let (None, Some(call)) = (&actor.unit, case.ticket.origin.call) {
+            let heard = self.recordings_heard(actor, call).await?;
+            view.recordings = heard.iter().map(TicketRecording::from).collect();
+        }
+        Ok(view)
+    }
+
+    /// Where a new ticket comes from: the call is one that this user sees, and what it splits off from is of that call.
+    async fn checked(&self, actor: &Actor, origin: Origin) -> Result<Origin, AppError> {
+        let mut origin = Origin { primary: false, ..origin };
+        if let Some(no) = &origin.split_from {
+            let unknown = || refusal("unknown_ticket", format!("没有工单 {no},不能从它拆分"));
+            let no = number::parse(no.as_str()).map_err(|_| unknown())?;
+            let from = match self.ticket_case(&no).await {
+                Err(AppError::NotFound(_)) => return Err(unknown()),
+                from => from?.ticket.origin,
+            };
+            if origin.call.is_some() && origin.call != from.call {
+                return Err(refusal("other_call", format!("工单 {no} 不属于这通电话")));
+            }
+            (origin.call, origin.dialled) = (from.call, from.dialled);
+        }
+        if let Some(call) = origin.call {
+            self.call_get(actor, call).await.map_err(|error| match error {
+                AppError::NotFound(_) => refusal("unknown_call", format!("没有通话 {call},或者您无权查看")),
+                error => error,
+            })?;
+        }
+        Ok(origin)
     }
 
     async fn ticket_case(&self, no: &TicketNo) -> Result<Case, AppError> {
@@ -253,12 +117,15 @@ impl App {
         if !actor.role.works_at(crate::ticket::command::Desk::Agent) {
             return Err(AppError::Forbidden("只有中心的话务员、派单员和班长可以登记工单".to_owned()));
         }
+        let origin = self.checked(actor, origin).await?;
         let now = clock::now().wall;
         let mut draft = self.store.ticket_draft(Origin { primary: false, ..origin }, citizen.clone(), now);
         draft.agent.clone_from(&actor.agent);
-        let case = self.store.ticket_insert(draft, actor).await?;
         let command = Command::Register { matter, citizen: Some(citizen) };
-        self.ticket_command(actor, case.ticket.no.as_str(), &command, None).await
+        let messages = |case: &Case, events: &[Event]| self.messages_for(case, events);
+        let applying = Applying { by: actor, if_version: None, rules: &self.rules, messages: &messages };
+        let applied = self.store.ticket_insert_applied(draft, &command, applying, now).await.map_err(refused)?;
+        self.applied(actor, &command, applied).await
     }
 
     /// Carries out a command on a ticket; the SMS that go with it are written in the same transaction.
@@ -273,38 +140,57 @@ impl App {
         if_version: Option<u64>,
     ) -> Result<TicketView, AppError> {
         let no = number::parse(no).map_err(|_| AppError::NotFound("工单"))?;
-        let before = self.ticket_case(&no).await?;
-        if !may_see(actor, &before) {
-            return Err(AppError::NotFound("工单"));
+        let before = self.ticket_seen(actor, &no).await?;
+        // Who does not know the citizen cannot undo 保密 by writing another over it.
+        let rewrites = matches!(command, Command::Amend { citizen: Some(_), .. });
+        if rewrites && !permissions::sees_confidential(actor, &before.ticket) {
+            return Err(AppError::Forbidden("诉求人要求保密,您无权更改其信息".to_owned()));
         }
         let now = clock::now().wall;
         let messages = |case: &Case, events: &[Event]| self.messages_for(case, events);
         let applying = Applying { by: actor, if_version, rules: &self.rules, messages: &messages };
         let (case, events) = match self.store.ticket_apply(&no, command, applying, now).await {
             Ok(applied) => applied,
-            Err(StoreError::Rejected(why)) => {
-                return Err(AppError::TicketRefused { code: why.code(), reason: format!("{}({why})", why.zh()) });
-            }
             Err(StoreError::Conflict(_)) => {
                 return Err(AppError::VersionMismatch { current: self.ticket_case(&no).await?.ticket.version });
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(refused(error)),
         };
+        self.applied(actor, command, (case, events)).await
+    }
+
+    /// A command was carried out: those who listen are told, and the actor sees the ticket as it is now.
+    async fn applied(
+        &self,
+        actor: &Actor,
+        command: &Command,
+        (case, events): (Case, Vec<Event>),
+    ) -> Result<TicketView, AppError> {
         self.bell.ring();
         self.publish_ticket(&case);
-        let history = self.store.ticket_history(case.ticket.id).await?;
-        tracing::info!(ticket = %no, command = command.name(), events = events.len(), "a ticket moved");
-        Ok(case_view(actor, &case, &history))
+        tracing::info!(ticket = %case.ticket.no, command = command.name(), events = events.len(), "a ticket moved");
+        self.shown(actor, &case).await
     }
 
     /// Tells those who may know that a ticket changed.
     pub(super) fn publish_ticket(&self, case: &Case) {
-        let centre = Actor::system();
-        self.events.publish("ticket", Audience::Centre, &ticket_view(&centre, &case.ticket));
-        for assignment in case.assignments.iter().filter(|a| a.state != AssignmentState::Recalled) {
-            let unit = Actor { role: Role::UnitClerk, user: None, unit: Some(assignment.unit.clone()), agent: None };
-            let audience = Audience::UnitOnly(assignment.unit.clone());
-            self.events.publish("ticket", audience, &ticket_view(&unit, &case.ticket));
+        let ticket = &case.ticket;
+        let confidential = ticket.citizen.confidential;
+        // Its call's number is hidden from here on, also where it was shown a moment ago.
+        let call = ticket.origin.call.filter(|_| confidential);
+        if let Some(call) = call.and_then(|call| self.live.set_confidential(call)) {
+            self.publish_call(&call.record);
+        }
+        let audience = Audience::Citizen { thing: Thing::Tickets, confidential, agent: ticket.agent.clone() };
+        self.events.publish_hiding("ticket", audience, &ticket_view(ticket, true), &ticket_view(ticket, false));
+        let units: BTreeSet<&UnitCode> = case.assignments.iter().map(|assignment| &assignment.unit).collect();
+        for unit in units {
+            let view = match case.part_of(unit) {
+                Part::Nothing => continue,
+                Part::Former => former_view(unit, case, &[]),
+                Part::Whole => unit_view(unit, case, &[]),
+            };
+            self.events.publish("ticket", Audience::Unit(unit.clone()), &view);
         }
     }
 
@@ -341,6 +227,28 @@ impl App {
         purposes.filter_map(message).collect()
     }
 
+    /// Messages that fit, the latest first.
+    ///
+    /// # Errors
+    /// `Forbidden`, the store's.
+    pub async fn message_list(
+        &self,
+        actor: &Actor,
+        filter: &MessageFilter,
+        page: &Page,
+    ) -> Result<(Vec<MessageView>, Option<String>), AppError> {
+        permissions::require(actor, Thing::Messages)?;
+        let rows = self.store.message_list(filter, page).await?;
+        let tickets: BTreeSet<TicketNo> = rows.items.iter().filter_map(|row| row.ticket_no.clone()).collect();
+        let tickets: Vec<TicketNo> = tickets.into_iter().collect();
+        let confidential = self.store.confidential_tickets(&tickets).await?;
+        let view = |row: &MessageRow| {
+            let secret = row.ticket_no.as_ref().and_then(|no| confidential.get(no));
+            MessageView::new(row, secret.is_none_or(|agent| permissions::confides_in(actor, agent.as_ref())))
+        };
+        Ok((rows.items.iter().map(view).collect(), rows.next_cursor))
+    }
+
     /// Writes an SMS by hand.
     ///
     /// # Errors
@@ -353,6 +261,7 @@ impl App {
         ticket: Option<TicketNo>,
         once: Option<String>,
     ) -> Result<MessageView, AppError> {
+        permissions::require(actor, Thing::Sending)?;
         let number = MobileNumber::parse(to).map_err(|why| AppError::Invalid(format!("收信号码无效:{why}")))?;
         if text.trim().is_empty() {
             return Err(AppError::Invalid("短信内容不能为空".to_owned()));
@@ -364,15 +273,30 @@ impl App {
         let new = NewMessage {
             once,
             ticket_no: ticket,
-            purpose: "manual".to_owned(),
+            purpose: MANUAL.to_owned(),
             number: number.as_str().to_owned(),
             text: text.to_owned(),
         };
         let who = actor.user.as_ref().map_or("system", |user| user.as_str());
         let row = self.store.message_create(new, who, clock::now().wall).await?;
         self.bell.ring();
-        self.publish_message(&row);
-        Ok(MessageView::from(&row))
+        self.publish_message(&row).await;
+        // The number and the text are the writer's own.
+        Ok(MessageView::new(&row, true))
+    }
+}
+
+fn refusal(code: &'static str, reason: String) -> AppError {
+    AppError::TicketRefused { code, reason }
+}
+
+/// Why the store did not carry out a command.
+fn refused(error: StoreError) -> AppError {
+    match error {
+        StoreError::Rejected(why) => {
+            AppError::TicketRefused { code: why.code(), reason: format!("{}({why})", why.zh()) }
+        }
+        error => error.into(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What the API and the event stream show: the same shapes in both. Times are RFC 3339 with the centre's offset;
 //! telephone numbers are masked, and revealing one is a use case of its own that leaves an audit row.
 
-use super::live::LiveCall;
 use crate::{
     acd::{
         agent::StateName as AgentStateName,
@@ -17,6 +16,9 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use std::sync::OnceLock;
 use utoipa::ToSchema;
+
+/// The purpose of an SMS that somebody wrote by hand.
+pub const MANUAL: &str = "manual";
 
 static ZONE: OnceLock<TimeZone> = OnceLock::new();
 
@@ -170,7 +172,7 @@ pub struct RecordingRef {
 pub struct CallView {
     pub id: String,
     pub sip_call_id: String,
-    /// Masked.
+    /// Masked; empty where the citizen is confidential.
     pub from: String,
     pub dialled: String,
     /// `accepting`, `ivr`, `queued`, `ringing`, `talking`, `held`, `consulting`, `three_way`, `handed_over`, `ended`.
@@ -193,6 +195,7 @@ pub struct CallView {
     pub ticket_no: Option<String>,
     pub legs: Vec<LegView>,
     pub three_way: Vec<ThreeWayView>,
+    /// What the citizen pressed in the flow; never in an event.
     pub keys: String,
     /// What the citizen chose in the flow: `purpose` (such as `progress`), `language` (such as `en`), and what else the
     /// flow sets.
@@ -202,13 +205,13 @@ pub struct CallView {
 }
 
 impl CallView {
-    /// A call and the number of its ticket.
-    pub fn new(record: &CallRecord, ticket_no: Option<&TicketNo>) -> Self {
+    /// A call and the number of its ticket; `shown`: its citizen may be known to whom it is shown.
+    pub fn new(record: &CallRecord, ticket_no: Option<&TicketNo>, shown: bool) -> Self {
         let waited_until = record.served_at.or(record.ended_at);
         CallView {
             id: record.id.to_string(),
             sip_call_id: record.sip_call_id.clone(),
-            from: masked(&record.from),
+            from: if shown { masked(&record.from) } else { String::new() },
             dialled: record.dialled.clone(),
             state: record.state,
             started_at: When(record.started_at),
@@ -222,20 +225,15 @@ impl CallView {
             ending: record.ending,
             recording: record
                 .recording
+                .filter(|_| shown)
                 .map(|id| RecordingRef { id: id.to_string(), audio: format!("/api/v1/recordings/{id}/audio") }),
             ticket_no: ticket_no.map(ToString::to_string),
             legs: record.legs.iter().map(LegView::from).collect(),
             three_way: record.three_way.iter().map(ThreeWayView::from).collect(),
-            keys: record.keys.clone(),
+            keys: if shown { record.keys.clone() } else { String::new() },
             variables: record.variables.clone(),
             overflow: record.overflow.clone(),
         }
-    }
-}
-
-impl From<&LiveCall> for CallView {
-    fn from(call: &LiveCall) -> Self {
-        CallView::new(&call.record, call.ticket_no.as_ref())
     }
 }
 
@@ -363,9 +361,9 @@ pub struct MessageView {
     pub ticket_no: Option<String>,
     /// `acceptance`, `progress`, `result`, `satisfaction`, `manual`.
     pub purpose: String,
-    /// Masked.
+    /// Masked; empty where the citizen is confidential.
     pub to: String,
-    /// Without the ticket's query code.
+    /// Without the ticket's query code; empty where it was written by hand to a confidential citizen.
     pub text: String,
     /// `pending`, `submitted`, `delivered`, `failed`, `uncertain`.
     pub state: &'static str,
@@ -378,15 +376,18 @@ pub struct MessageView {
     pub error: Option<String>,
 }
 
-impl From<&MessageRow> for MessageView {
-    fn from(row: &MessageRow) -> Self {
+impl MessageView {
+    /// A message; `shown`: its citizen may be known to whom it is shown.
+    pub fn new(row: &MessageRow, shown: bool) -> Self {
         let delivery = &row.delivery;
+        // What is written by rule names nobody.
+        let text_shown = shown || row.purpose != MANUAL;
         MessageView {
             id: row.id.to_string(),
             ticket_no: row.ticket_no.as_ref().map(ToString::to_string),
             purpose: row.purpose.clone(),
-            to: masked(&row.number),
-            text: without_code(&row.text),
+            to: if shown { masked(&row.number) } else { String::new() },
+            text: if text_shown { without_code(&row.text) } else { String::new() },
             state: delivery.state.as_str(),
             attempts: delivery.attempts,
             parts: delivery.parts.len(),

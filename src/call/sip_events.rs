@@ -203,7 +203,7 @@ impl Call {
         }
         self.say(Said::LegLeft { leg: id });
         match self.phase {
-            Phase::Waiting { ringing: Some(ringing) } if ringing == id => self.offer_failed(now, id, ending),
+            Phase::Waiting { ringing: Some(ringing) } if ringing == id => self.offer_failed(id, ending),
             Phase::Talking { other, .. } if other == id => self.other_left(now, id, ending),
             Phase::Consulting { agent, department, .. } | Phase::ThreeWay { agent, department } => {
                 if id == department {
@@ -240,7 +240,7 @@ impl Call {
         self.finish(now, ending);
     }
 
-    fn offer_failed(&mut self, now: Now, id: LegId, ending: Ending) {
+    fn offer_failed(&mut self, id: LegId, ending: Ending) {
         let why = match ending.what {
             What::Busy => acd::OfferFailure::Busy,
             What::NoAnswer if ending.sip == 480 => acd::OfferFailure::Unreachable,

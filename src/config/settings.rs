@@ -266,7 +266,7 @@ pub struct SmsSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiSettings {
     pub session_length: Duration,
-    /// Requests a second from one address.
+    /// Requests a second of one session, and from one address without one.
     pub max_rate: u32,
 }
 

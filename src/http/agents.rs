@@ -21,8 +21,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
 /// All agents who signed in, with state, status and the time in it.
 #[utoipa::path(get, path = "/agents", tag = "agents", responses((status = 200, body = List<AgentView>)))]
 async fn agent_list(State(http): State<Shared>, who: Who) -> Result<Json<List<AgentView>>, Problem> {
-    who.centre()?;
-    Ok(Json(List::all(http.app.agent_views())))
+    Ok(Json(List::all(http.app.agent_list(&who.actor)?)))
 }
 
 /// One agent.
@@ -32,8 +31,7 @@ async fn agent_get(
     who: Who,
     Path(number): Path<String>,
 ) -> Result<Json<AgentView>, Problem> {
-    who.centre()?;
-    Ok(Json(http.app.agent_view(&AgentNo::from(number))?))
+    Ok(Json(http.app.agent_get(&who.actor, &AgentNo::from(number))?))
 }
 
 /// What an agent wants.
@@ -55,7 +53,6 @@ async fn agent_status(
     Body(request): Body<StatusRequest>,
 ) -> Result<Json<AgentView>, Problem> {
     let agent = AgentNo::from(number);
-    who.supervisor_or_agent(Some(&agent))?;
     let status = match request.status.as_str() {
         "ready" => Status::Ready,
         "not_ready" => Status::NotReady { reason: request.reason.unwrap_or_else(|| "rest".to_owned()) },
@@ -64,7 +61,7 @@ async fn agent_status(
             return Err(Problem::bad_request(format!("status 应为 ready、not_ready 或 logged_out,收到的是 {other:?}")));
         }
     };
-    Ok(Json(http.app.agent_status(agent, status).await?))
+    Ok(Json(http.app.agent_status(&who.actor, agent, status).await?))
 }
 
 /// How an agent's wrap-up goes on.
@@ -84,7 +81,6 @@ async fn agent_wrap_up(
     Body(request): Body<WrapUpRequest>,
 ) -> Result<Json<AgentView>, Problem> {
     let agent = AgentNo::from(number);
-    who.supervisor_or_agent(Some(&agent))?;
     let more = request.extend_s.filter(|s| *s > 0).map(|s| std::time::Duration::from_secs(s.min(3600)));
-    Ok(Json(http.app.agent_wrap_up(agent, more).await?))
+    Ok(Json(http.app.agent_wrap_up(&who.actor, agent, more).await?))
 }

@@ -3,7 +3,7 @@
 //! A browser sends its cookie whatever page asks it to, so requests that change something and come with the cookie
 //! must carry `X-Requested-With: hotline`, which another site's page cannot add.
 
-use super::{Http, problem::Problem};
+use super::{Http, limits::Limits, problem::Problem};
 use crate::{
     clock::UnixMillis,
     net::clock,
@@ -29,39 +29,13 @@ pub struct Who {
 }
 
 impl Who {
-    /// Whether this user sees what goes on at the centre.
-    pub fn is_centre(&self) -> bool {
-        self.actor.unit.is_none()
-    }
-
-    /// Whether this user leads others.
-    pub fn is_supervisor(&self) -> bool {
-        matches!(self.actor.role, Role::Supervisor | Role::Admin | Role::System)
-    }
-
     /// Fails unless the user works at the centre.
     ///
     /// # Errors
     /// 403.
     pub fn centre(self) -> Result<Self, Problem> {
-        if self.is_centre() {
-            Ok(self)
-        } else {
-            Err(Problem::forbidden("承办单位账号只能查看本单位的交办单"))
-        }
-    }
-
-    /// Fails unless the user leads others, or is this agent.
-    ///
-    /// # Errors
-    /// 403.
-    pub fn supervisor_or_agent(&self, agent: Option<&crate::ids::AgentNo>) -> Result<(), Problem> {
-        let own = agent.is_some() && self.actor.agent.as_ref() == agent;
-        if self.is_supervisor() || own {
-            Ok(())
-        } else {
-            Err(Problem::forbidden("只有班长,或者话务员本人,可以这样做"))
-        }
+        let is_units = matches!(self.actor.role, Role::UnitClerk | Role::UnitHead) || self.actor.unit.is_some();
+        if is_units { Err(Problem::forbidden("承办单位账号只能查看本单位的交办单")) } else { Ok(self) }
     }
 }
 
@@ -74,22 +48,26 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     all.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == COOKIE).map(|(_, v)| v)
 }
 
+/// The token of a request, and whether it came as a cookie.
+pub fn token(headers: &HeaderMap) -> Option<(&str, bool)> {
+    bearer(headers).map(|token| (token, false)).or_else(|| cookie(headers).map(|token| (token, true)))
+}
+
 impl FromRequestParts<Arc<Http>> for Who {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<Http>) -> Result<Self, Problem> {
         let headers = &parts.headers;
-        let (token, by_cookie) = match (bearer(headers), cookie(headers)) {
-            (Some(token), _) => (token, false),
-            (None, Some(token)) => (token, true),
-            (None, None) => return Err(Problem::unauthorized()),
-        };
+        let (token, by_cookie) = token(headers).ok_or_else(Problem::unauthorized)?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let ours = headers.get("x-requested-with").is_some_and(|value| value == "hotline");
         if by_cookie && changes && !ours {
             return Err(Problem::forbidden("以 Cookie 登录的修改请求必须带 X-Requested-With: hotline"));
         }
         let session = http.app.store.session_get(token, clock::now().wall).await?.ok_or_else(Problem::unauthorized)?;
+        if let Some(limits) = parts.extensions.get::<Arc<Limits>>() {
+            limits.admit(token);
+        }
         let actor = session.user.actor();
         Ok(Who { actor, user: session.user.name.to_string(), expires_at: session.expires_at, token: token.to_owned() })
     }

@@ -46,14 +46,13 @@ struct CallQuery {
     cursor: Option<String>,
 }
 
-/// Calls, the newest first: those in progress before those that are over.
+/// Calls, in progress and over, the newest first.
 #[utoipa::path(get, path = "/calls", tag = "calls", params(CallQuery), responses((status = 200, body = List<CallView>)))]
 async fn call_list(
     State(http): State<Shared>,
     who: Who,
     Query(query): Query<CallQuery>,
 ) -> Result<Json<List<CallView>>, Problem> {
-    let who = who.centre()?;
     let page = PageQuery { limit: query.limit, cursor: query.cursor }.page()?;
     let filter = crate::app::calls::Filter {
         sip_call_id: query.sip_call_id,
@@ -68,7 +67,6 @@ async fn call_list(
 /// One call.
 #[utoipa::path(get, path = "/calls/{id}", tag = "calls", responses((status = 200, body = CallView), (status = 404, body = Problem)))]
 async fn call_get(State(http): State<Shared>, who: Who, Path(call): Path<String>) -> Result<Json<CallView>, Problem> {
-    let who = who.centre()?;
     Ok(Json(http.app.call_get(&who.actor, id(&call, "通话")?).await?))
 }
 
@@ -92,7 +90,6 @@ async fn call_reveal(
     Path(call): Path<String>,
     Body(request): Body<RevealRequest>,
 ) -> Result<Json<Revealed>, Problem> {
-    let who = who.centre()?;
     if request.reason.trim().is_empty() {
         return Err(Problem::bad_request("请填写查看号码的理由(reason)"));
     }
@@ -101,7 +98,6 @@ async fn call_reveal(
 }
 
 async fn command(http: &Shared, who: Who, call: &str, command: Command) -> Result<Json<CallView>, Problem> {
-    let who = who.centre()?;
     Ok(Json(http.app.call_command(&who.actor, id::<CallId>(call, "通话")?, command).await?))
 }
 
@@ -174,7 +170,7 @@ async fn call_drop(
 ) -> Result<Json<CallView>, Problem> {
     let leg = match request.leg {
         Some(leg) => id::<LegId>(&leg, "该方")?,
-        None => http.app.department_leg(id(&call, "通话")?)?,
+        None => http.app.department_leg(&who.actor, id(&call, "通话")?).await?,
     };
     command(&http, who, &call, Command::Drop { leg }).await
 }

@@ -13,9 +13,11 @@ mod console;
 mod events;
 mod health;
 mod hotlines;
+mod limits;
 mod messages;
 mod queues;
 mod recordings;
+mod rejection;
 mod sessions;
 mod tickets;
 mod units;
@@ -144,6 +146,8 @@ pub fn router(http: Shared) -> Router {
         .merge(hotlines::routes())
         .merge(events::routes())
         .split_for_parts();
+    let limits = limits::Limits::new(http.app.settings.api.max_rate);
+    let api = api.layer(middleware::from_fn_with_state(limits, limits::limit));
     Router::new()
         .nest("/api/v1", api)
         .merge(console::routes(document))

@@ -1,5 +1,6 @@
 //! Errors as problem+json (RFC 9457). The one place where an error becomes a status.
 
+use super::rejection::in_chinese;
 use crate::{
     app::{AppError, switch_task::Overloaded},
     call::Rejected,
@@ -12,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// The base of every `type`: a name, not an address to be fetched.
@@ -73,6 +75,13 @@ impl Problem {
     /// 409 with a stable code.
     pub fn conflict(code: &str, detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::CONFLICT, code, "现在不能这样做", detail)
+    }
+
+    /// 429: try again later.
+    pub fn too_many(kind: &str, title: &str, detail: &str, wait: Duration) -> Self {
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, kind, title, detail);
+        problem.retry_after = Some(wait.as_millis().div_ceil(1000).max(1) as u32);
+        problem
     }
 
     /// 503: nothing was done; try again.
@@ -153,7 +162,7 @@ impl From<Rejected> for Problem {
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        let mut problem = Problem::bad_request(rejection.body_text());
+        let mut problem = Problem::bad_request(in_chinese(&rejection.body_text()));
         problem.status = rejection.status().as_u16();
         problem
     }
@@ -161,6 +170,6 @@ impl From<JsonRejection> for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        Problem::bad_request(rejection.body_text())
+        Problem::bad_request(in_chinese(&rejection.body_text()))
     }
 }

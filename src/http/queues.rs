@@ -12,9 +12,5 @@ pub fn routes() -> OpenApiRouter<Shared> {
 /// The queues with those who wait and the day's figures.
 #[utoipa::path(get, path = "/queues", tag = "queues", responses((status = 200, body = List<QueueView>)))]
 async fn queue_list(State(http): State<Shared>, who: Who) -> Result<Json<List<QueueView>>, Problem> {
-    let who = who.centre()?;
-    let hidden = http.app.hidden_queues(&who.actor);
-    let queues = http.app.live.queues();
-    let seen = queues.iter().filter(|queue| !hidden.contains(&queue.queue));
-    Ok(Json(List::all(seen.map(QueueView::from).collect())))
+    Ok(Json(List::all(http.app.queue_list(&who.actor)?)))
 }

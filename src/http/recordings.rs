@@ -25,7 +25,6 @@ async fn recording_list(
     who: Who,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<List<RecordingView>>, Problem> {
-    let who = who.centre()?;
     let (items, next_cursor) = http.app.recording_list(&who.actor, &query.page()?).await?;
     Ok(Json(List { items, next_cursor }))
 }
@@ -37,7 +36,6 @@ async fn recording_get(
     who: Who,
     Path(recording): Path<String>,
 ) -> Result<Json<RecordingView>, Problem> {
-    let who = who.centre()?;
     Ok(Json(http.app.recording_get(&who.actor, id::<RecordingId>(&recording, "录音")?).await?))
 }
 
@@ -51,7 +49,6 @@ async fn recording_audio(
     Path(recording): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let who = who.centre()?;
     let (view, wav) = http.app.recording_wav(&who.actor, id::<RecordingId>(&recording, "录音")?).await?;
     let total = wav.len();
     let name = format!("attachment; filename=\"{}-{}.wav\"", view.call, file_name(view.started_at));
@@ -64,7 +61,9 @@ async fn recording_audio(
         }
         Some(None) => {
             let headers = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
-            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response());
+            let detail = format!("录音共 {total} 字节,请求的范围无法满足");
+            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", "范围无法满足", detail);
+            return Ok((headers, problem).into_response());
         }
     };
     let mut response = Response::builder()

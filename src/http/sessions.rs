@@ -3,15 +3,17 @@
 use super::{
     Body, Shared,
     auth::{COOKIE, Who},
+    limits::{Limits, Origin},
     problem::Problem,
 };
 use crate::{app::view::When, ids::UserName, net::clock};
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -35,19 +37,33 @@ struct SignedIn {
     role: &'static str,
 }
 
+/// Bytes in a user's name, and in a password, at most.
+const LONGEST: usize = 256;
+
 /// Signs in: a bearer token, and the same as an HttpOnly cookie for the console.
 #[utoipa::path(post, path = "/sessions", tag = "sessions", request_body = SignIn,
-    responses((status = 200, body = SignedIn), (status = 401, body = Problem)))]
+    responses((status = 200, body = SignedIn), (status = 401, body = Problem), (status = 429, body = Problem)))]
 async fn session_create(
     State(http): State<Shared>,
+    Extension(limits): Extension<Arc<Limits>>,
+    Extension(origin): Extension<Origin>,
     Body(request): Body<SignIn>,
 ) -> Result<(StatusCode, HeaderMap, Json<SignedIn>), Problem> {
     let now = clock::now().wall;
+    // Whatever the account: a longer text is none, and would only keep the hash busy.
+    if request.user.len() > LONGEST || request.password.len() > LONGEST {
+        return Err(Problem::bad_request(format!("用户名和密码各不得超过 {LONGEST} 字节")));
+    }
+    let attempt = limits.sign_in(&request.user, origin)?;
     let name = UserName::from(request.user);
-    let Some(user) = http.app.store.user_authenticate(&name, &request.password).await? else {
+    let (attempt, place) = attempt.found(limits.hashing().await)?;
+    let checked = http.app.store.user_authenticate(&name, &request.password).await;
+    drop(place);
+    let (attempt, Some(user)) = attempt.found(checked)? else {
         metrics::counter!("hotline_sign_in_failures_total").increment(1);
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "登录失败", "用户名或密码不正确"));
     };
+    attempt.succeed();
     let lasts = http.app.settings.api.session_length;
     let session = http.app.store.session_create(&user.name, lasts, now).await?;
     let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}", session.token, lasts.as_secs());

@@ -2,7 +2,7 @@
 
 use super::{Body, List, PageQuery, Query, Shared, auth::Who, id, problem::Problem};
 use crate::{
-    app::tickets::{TicketView, filter_of},
+    app::{ticket_view::TicketView, tickets::filter_of},
     ids::{AgentNo, CallId, TicketNo, UnitCode},
     ticket::{Channel, Citizen, Command, Matter, Origin},
 };

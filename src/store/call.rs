@@ -1,7 +1,7 @@
 //! Calls: one row a call, its legs and its ending.
 
 use super::{
-    Page, Paged, Result, Store, StoreError,
+    Confidence, Page, Paged, Result, Store, StoreError,
     sql::{Columns, runs, to_json, values},
     ticket::{Bind, List},
     writer::Tx,
@@ -81,11 +81,20 @@ pub struct CallFilter {
     pub queue: Option<QueueName>,
     /// The agent.
     pub agent: Option<AgentNo>,
+    /// Only what this agent sees: calls that it was on, and those that nobody answered.
+    pub seen_by: Option<AgentNo>,
+    /// Whose confidential citizens the number may find.
+    pub confidence: Confidence,
     /// Started at or after.
     pub from: Option<UnixMillis>,
     /// Started before.
     pub to: Option<UnixMillis>,
 }
+
+/// No ticket of the call is confidential; the same, or it is the agent's own.
+const NOT_SECRET: &str = "NOT EXISTS (SELECT 1 FROM ticket t WHERE t.call_id = call.id AND t.confidential = 1)";
+const OR_OWN: &str =
+    "(call.agent = $? OR NOT EXISTS (SELECT 1 FROM ticket t WHERE t.call_id = call.id AND t.confidential = 1))";
 
 const COLUMNS: usize = 19;
 
@@ -178,10 +187,19 @@ impl Store {
         let first = "(started_at < $1 OR (started_at = $1 AND id < $2))";
         let mut list = List::new(first, vec![Bind::Int(at), Bind::Int(id)]);
         list.text("sip_call_id", filter.sip_call_id.clone());
-        list.text("from_number", filter.from_number.clone());
+        if filter.from_number.is_some() {
+            list.text("from_number", filter.from_number.clone());
+            filter.confidence.narrow(&mut list, NOT_SECRET, OR_OWN);
+        }
         list.text("state", filter.state.clone());
         list.text("queue", filter.queue.as_ref().map(|queue| queue.as_str().to_owned()));
         list.text("agent", filter.agent.as_ref().map(|agent| agent.as_str().to_owned()));
+        if let Some(agent) = &filter.seen_by {
+            // Legs are compact JSON, and a quotation mark inside a text is escaped: this finds the field alone.
+            let leg = Bind::Text(format!("\"agent\":{}", to_json(agent)?));
+            let seen = "(agent IS NULL OR agent = $? OR replace(legs, $!, '') <> legs)";
+            list.add_two(seen, agent.as_str().into(), leg);
+        }
         list.int("started_at >=", filter.from.map(|at| at.0));
         list.int("started_at <", filter.to.map(|at| at.0));
         let sql = list.sql("SELECT * FROM call", "started_at DESC, id DESC", rows + 1);

@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod audit;
 pub mod call;
 pub mod callback;
+mod confidence;
 mod error;
 pub mod event;
 pub mod folder;
@@ -29,6 +30,8 @@ pub mod user;
 mod writer;
 
 #[cfg(test)]
+mod confidence_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::StoreError;
@@ -39,11 +42,12 @@ pub use self::{
     agent_log::AgentLogRow,
     call::{CallFilter, CallRow},
     callback::NewCallback,
+    confidence::Confidence,
     folder::DataFolder,
     hotline::HotlineRow,
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
     message::{MessageFilter, MessageRow, NewMessage},
-    recording::RecordingRow,
+    recording::{RecordingFilter, RecordingRow},
     spool::{Recovered, RecoveredCall, Spool, SpooledWaiter},
     ticket::{Applying, TicketFilter},
     unit::UnitRow,

@@ -1,13 +1,13 @@
 //! Recordings: where they lie and what is known of them. The sound itself is in files.
 
 use super::{
-    Page, Paged, Result, Store, StoreError,
+    Confidence, Page, Paged, Result, Store, StoreError, confidence,
     sql::{Columns, to_json},
     ticket::{Bind, List},
 };
 use crate::{
     clock::UnixMillis,
-    ids::{CallId, RecordingId, TicketNo},
+    ids::{AgentNo, CallId, RecordingId, TicketNo},
 };
 use serde_json::Value;
 use sqlx::any::AnyRow;
@@ -35,10 +35,25 @@ pub struct RecordingRow {
     pub shortened: bool,
     /// Gaps that an overflow left in it.
     pub gaps: i64,
-    /// Only for those who were granted confidential tickets.
+    /// A ticket of its call is confidential.
     pub confidential: bool,
     /// Everything else.
     pub detail: Value,
+}
+
+/// Not confidential, or a call that the agent answered.
+const OR_OWN: &str =
+    "(confidential = 0 OR EXISTS (SELECT 1 FROM call c WHERE c.id = recording.call_id AND c.agent = $?))";
+
+/// Which recordings are listed; all that is set must fit.
+#[derive(Clone, Debug, Default)]
+pub struct RecordingFilter {
+    /// Its state.
+    pub state: Option<String>,
+    /// Only calls that this agent answered.
+    pub agent: Option<AgentNo>,
+    /// Whose confidential citizens' recordings are listed.
+    pub confidence: Confidence,
 }
 
 fn read(row: &AnyRow) -> Result<RecordingRow> {
@@ -60,7 +75,8 @@ fn read(row: &AnyRow) -> Result<RecordingRow> {
 
 impl Store {
     /// Writes a recording as it is now, and joins it to its call. One that is closed is not opened again: where the
-    /// database was away, the word of its end may be written before the word of its beginning.
+    /// database was away, the word of its end may be written before the word of its beginning. Whether it is
+    /// confidential its call's tickets say.
     pub async fn recording_upsert(&self, r: RecordingRow) -> Result<()> {
         let day = self.day(r.started_at);
         self.write(move |tx| {
@@ -93,7 +109,7 @@ impl Store {
                     .bind(r.call.0 as i64)
                     .execute(&mut tx.conn)
                     .await?;
-                Ok(())
+                confidence::mark_recordings(tx, r.call).await
             })
         })
         .await
@@ -118,13 +134,20 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Recordings, the latest first; with a state, only those in it (after a restart: those still `recording`).
-    pub async fn recording_list(&self, state: Option<&str>, page: &Page) -> Result<Paged<RecordingRow>> {
+    /// Recordings that fit the filter, the latest first.
+    pub async fn recording_list(&self, filter: &RecordingFilter, page: &Page) -> Result<Paged<RecordingRow>> {
         let (at, id) = page.after()?;
         let rows = page.rows();
         let first = "(started_at < $1 OR (started_at = $1 AND id < $2))";
         let mut list = List::new(first, vec![Bind::Int(at), Bind::Int(id)]);
-        list.text("state", state.map(str::to_owned));
+        list.text("state", filter.state.clone());
+        if let Some(agent) = &filter.agent {
+            list.add(
+                "EXISTS (SELECT 1 FROM call c WHERE c.id = recording.call_id AND c.agent = $?)",
+                agent.as_str().into(),
+            );
+        }
+        filter.confidence.narrow(&mut list, "confidential = 0", OR_OWN);
         let sql = list.sql("SELECT * FROM recording", "started_at DESC, id DESC", rows + 1);
         let found = list.query(&sql).fetch_all(self.reader()).await?;
         let items = found.iter().map(read).collect::<Result<Vec<_>>>()?;

@@ -81,6 +81,12 @@ pub(super) fn values(rows: usize, columns: usize) -> String {
     text
 }
 
+/// `$1, $2, …` for so many values.
+pub(super) fn marks(count: usize) -> String {
+    let marks: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
+    marks.join(", ")
+}
+
 /// Splits into runs of 64, 16, 4 and 1, so that few different statements are prepared.
 pub(super) fn runs<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {

@@ -51,7 +51,7 @@ impl Drop for Folder {
     }
 }
 
-fn now() -> UnixMillis {
+pub(super) fn now() -> UnixMillis {
     UnixMillis(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_millis() as i64)
 }
 
@@ -60,7 +60,7 @@ async fn open(url: &str) -> Store {
 }
 
 /// Runs a story on each database.
-fn on_each<F: Future<Output = ()>>(story: impl Fn(Store, UnixMillis) -> F) {
+pub(super) fn on_each<F: Future<Output = ()>>(story: impl Fn(Store, UnixMillis) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     runtime.block_on(async {
         let folder = Folder::new();
@@ -83,7 +83,7 @@ async fn own_schema(url: &str) -> String {
     format!("{url}?options[search_path]={name}")
 }
 
-fn accepted(store: &Store, call: u64, at: UnixMillis) -> AcceptedCall {
+pub(super) fn accepted(store: &Store, call: u64, at: UnixMillis) -> AcceptedCall {
     AcceptedCall {
         call: CallId(call),
         sip_call_id: format!("{call}@test"),
@@ -127,7 +127,13 @@ fn ended(accepted: &AcceptedCall, at: UnixMillis, contact: Option<ContactKind>) 
     FinishedCall { row, contact, callback }
 }
 
-async fn give(store: &Store, no: &TicketNo, by: &Actor, command: Value, at: UnixMillis) -> crate::ticket::Case {
+pub(super) async fn give(
+    store: &Store,
+    no: &TicketNo,
+    by: &Actor,
+    command: Value,
+    at: UnixMillis,
+) -> crate::ticket::Case {
     let command: Command = serde_json::from_value(command).expect("a command");
     let rules = Rules::default();
     store.ticket_apply(no, &command, Applying::plain(by, &rules), at).await.expect("applied").0

@@ -1,7 +1,7 @@
 //! Tickets: rows with their assignments, history and events, written together.
 
 use super::{
-    Page, Paged, Result, Store, StoreError, assignment,
+    Confidence, Page, Paged, Result, Store, StoreError, assignment, confidence,
     event::{self, NewEvent},
     message::{self, NewMessage},
     sql::{Columns, runs, to_json, values},
@@ -37,8 +37,12 @@ pub struct TicketFilter {
     pub citizen_number: Option<String>,
     /// A unit that has or had a part in it.
     pub unit: Option<UnitCode>,
+    /// Only what this unit works on or has replied to, and not what is complained about it: what its people see.
+    pub seen_by: Option<UnitCode>,
     /// The agent who worked on it.
     pub agent: Option<AgentNo>,
+    /// Whose confidential citizens the number may find.
+    pub confidence: Confidence,
     /// Accepted at or after.
     pub from: Option<UnixMillis>,
     /// Accepted before.
@@ -66,6 +70,10 @@ impl<'a> Applying<'a> {
         Applying { by, if_version: None, rules, messages: &|_, _| Vec::new() }
     }
 }
+
+/// What a unit's people see: `Case::part_of` gives `Part::Whole`.
+const SEEN_BY: &str = "EXISTS (SELECT 1 FROM assignment a WHERE a.ticket_id = ticket.id AND a.unit = $? AND a.state IN \
+                       ('to_sign', 'in_progress', 'return_review', 'suspended', 'forced', 'replied', 'accepted'))";
 
 const COLUMNS: usize = 26;
 
@@ -173,6 +181,20 @@ pub(super) fn published(ticket: &Ticket, event: &Event) -> NewEvent {
     }
 }
 
+/// Writes a new record with its first event.
+async fn create(
+    tx: &mut Tx,
+    ticket: &Ticket,
+    created: &Event,
+    day: impl Fn(UnixMillis) -> String + Copy,
+) -> Result<()> {
+    if insert_new(tx, &[ticket], day).await?.is_empty() {
+        return Err(StoreError::Conflict("the ticket"));
+    }
+    history_insert(tx, &[(ticket.id, created)], day).await?;
+    event::append(tx, vec![published(ticket, created)]).await
+}
+
 /// Saves a case that was changed from `before`, by compare-and-set on the version.
 pub(super) async fn save(
     tx: &mut Tx,
@@ -213,6 +235,9 @@ pub(super) async fn save(
     if done.rows_affected() != 1 {
         return Err(StoreError::Conflict("the ticket"));
     }
+    if let Some(call) = t.origin.call {
+        confidence::mark_recordings(tx, call).await?;
+    }
     assignment::save(tx, t.id, &case.assignments, day).await?;
     let entries: Vec<_> = happened.iter().map(|event| (t.id, event)).collect();
     history_insert(tx, &entries, day).await?;
@@ -242,18 +267,30 @@ impl Store {
         let kept = case.clone();
         let offset = self.inner.options.offset_minutes;
         self.write(move |tx| {
-            Box::pin(async move {
-                let day = |at| super::sql::day(at, offset);
-                let t = &case.ticket;
-                if insert_new(tx, &[t], day).await?.is_empty() {
-                    return Err(StoreError::Conflict("the ticket"));
-                }
-                history_insert(tx, &[(t.id, &created)], day).await?;
-                event::append(tx, vec![published(t, &created)]).await
-            })
+            Box::pin(async move { create(tx, &case.ticket, &created, |at| super::sql::day(at, offset)).await })
         })
         .await?;
         Ok(kept)
+    }
+
+    /// Writes a new record and the first command on it, in one transaction. Fails with `Rejected` where the record does
+    /// not take the command; then nothing is written.
+    pub async fn ticket_insert_applied(
+        &self,
+        draft: Ticket,
+        command: &Command,
+        applying: Applying<'_>,
+        now: UnixMillis,
+    ) -> Result<(Case, Vec<Event>)> {
+        let (before, created) = Case::create(draft, applying.by);
+        let (case, happened) = {
+            let next_id = || self.new_id();
+            let context = Context { by: applying.by, rules: applying.rules, next_id: &next_id };
+            before.apply(command, &context, now)?
+        };
+        let messages = (applying.messages)(&case, &happened);
+        self.save_case(before.ticket, Some(created), case.clone(), happened.clone(), messages, now).await?;
+        Ok((case, happened))
     }
 
     /// The ticket of this number with its assignments.
@@ -303,7 +340,10 @@ impl Store {
         list.text("channel", filter.channel.clone());
         list.text("district", filter.district.clone());
         list.text("category", filter.category.clone());
-        list.text("citizen_number", filter.citizen_number.clone());
+        if filter.citizen_number.is_some() {
+            list.text("citizen_number", filter.citizen_number.clone());
+            filter.confidence.narrow(&mut list, "confidential = 0", "(confidential = 0 OR agent = $?)");
+        }
         list.text("agent", filter.agent.as_ref().map(|agent| agent.as_str().to_owned()));
         list.int("call_id =", filter.call.map(|call| call.0 as i64));
         list.int("accepted_at >=", filter.from.map(|at| at.0));
@@ -313,6 +353,11 @@ impl Store {
                 "EXISTS (SELECT 1 FROM assignment a WHERE a.ticket_id = ticket.id AND a.unit = $?)",
                 unit.as_str().into(),
             );
+        }
+        if let Some(unit) = &filter.seen_by {
+            list.add(SEEN_BY, unit.as_str().into());
+            // The body is compact JSON, and a quotation mark inside a text is escaped: this finds the field alone.
+            list.add("replace(body, $?, '') = body", Bind::Text(format!("\"against\":{}", to_json(unit)?)));
         }
         if let Some(at) = filter.overdue_at {
             list.int("closed_at IS NULL AND due_at <", Some(at.0));
@@ -352,7 +397,7 @@ impl Store {
                 before.apply(command, &context, now)?
             };
             let messages = (applying.messages)(&case, &happened);
-            let saved = self.save_case(before.ticket, case.clone(), happened.clone(), messages, now).await;
+            let saved = self.save_case(before.ticket, None, case.clone(), happened.clone(), messages, now).await;
             match saved {
                 Err(StoreError::Conflict(_)) if applying.if_version.is_none() => {}
                 Err(error) => return Err(error),
@@ -362,9 +407,11 @@ impl Store {
         Err(StoreError::Conflict("the ticket"))
     }
 
+    /// Saves a case; with the event of its creation, `before` is written first.
     async fn save_case(
         &self,
         before: Ticket,
+        created: Option<Event>,
         case: Case,
         happened: Vec<Event>,
         messages: Vec<NewMessage>,
@@ -374,7 +421,11 @@ impl Store {
         let ids: Vec<u64> = messages.iter().map(|_| self.new_id()).collect();
         self.write(move |tx| {
             Box::pin(async move {
-                save(tx, &before, &case, &happened, |at| super::sql::day(at, offset), now).await?;
+                let day = |at| super::sql::day(at, offset);
+                if let Some(created) = &created {
+                    create(tx, &before, created, day).await?;
+                }
+                save(tx, &before, &case, &happened, day, now).await?;
                 for (id, new) in ids.into_iter().zip(messages) {
                     message::insert(tx, id, &new, super::sql::day(now, offset), now).await?;
                 }
@@ -414,6 +465,20 @@ impl List {
         self.binds.push(value);
         self.conditions.push_str(" AND ");
         self.conditions.push_str(&condition.replace("$?", &format!("${}", self.binds.len())));
+    }
+
+    /// Adds a condition whose `$?` is the first value and whose `$!` the second.
+    pub(super) fn add_two(&mut self, condition: &'static str, first: Bind, second: Bind) {
+        self.binds.extend([first, second]);
+        let (one, two) = (self.binds.len() - 1, self.binds.len());
+        self.conditions.push_str(" AND ");
+        self.conditions.push_str(&condition.replace("$?", &format!("${one}")).replace("$!", &format!("${two}")));
+    }
+
+    /// Adds a condition without a value.
+    pub(super) fn plain(&mut self, condition: &'static str) {
+        self.conditions.push_str(" AND ");
+        self.conditions.push_str(condition);
     }
 
     pub(super) fn text(&mut self, column: &'static str, value: Option<String>) {

@@ -13,7 +13,6 @@ use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::ph
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use sqlx::any::AnyRow;
-use std::sync::OnceLock;
 
 /// One user.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,13 +138,16 @@ impl Store {
 
     /// The active user whose password this is; an unknown name and a wrong password take the same time.
     pub async fn user_authenticate(&self, name: &UserName, password: &str) -> Result<Option<UserRow>> {
-        static NOBODY: OnceLock<String> = OnceLock::new();
         let user = self.patiently(self.user_get(name)).await?;
+        // For an unknown name somebody else's hash is tried, which costs as much as that user's own would.
+        let row = sqlx::query("SELECT password_hash FROM app_user WHERE active = 1 ORDER BY name LIMIT 1")
+            .fetch_optional(self.reader())
+            .await?;
+        let decoy = row.map(|row| row.text("password_hash")).transpose()?.unwrap_or_default();
         let password = password.to_owned();
         let checked = tokio::task::spawn_blocking(move || {
-            let nobody = || NOBODY.get_or_init(|| hash_password("nobody").unwrap_or_default()).clone();
-            let hash = user.as_ref().map_or_else(nobody, |user| user.password_hash.clone());
-            let fits = verify(&password, &hash);
+            let hash = user.as_ref().map_or(&decoy, |user| &user.password_hash);
+            let fits = verify(&password, hash);
             user.filter(|user| fits && user.active)
         });
         checked.await.map_err(|error| StoreError::Unavailable(error.to_string()))

@@ -2,7 +2,7 @@
 
 use super::{
     assignment::{State as UnitState, UnitRole},
-    command::{MAX_ASSIST, bounded, filled},
+    command::{MAX_ASSIST, Role, bounded, filled},
     deadline::Rule,
     event::What,
     rejected::Rejected,
@@ -296,6 +296,13 @@ impl Change<'_> {
         self.case.ticket.require(self.command, &[State::ToFollowUp])?;
         if self.case.ticket.follow_up.awaits_decision {
             return Err(Rejected::AwaitsDecision);
+        }
+        // Who can be asked is asked: else a bad reply would be closed by whoever dislikes the answer.
+        if self.case.ticket.citizen.reach().is_some() {
+            if !matches!(self.context.by.role, Role::Supervisor | Role::Admin | Role::System) {
+                return Err(Rejected::CitizenReachable);
+            }
+            filled("note", note)?;
         }
         self.case.ticket.close(Outcome::NoFollowUp, note, self.now, self.command)?;
         self.tell_closed();

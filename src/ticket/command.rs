@@ -129,7 +129,7 @@ commands! {
     FollowUp "follow_up" FollowUp {
         result: Verdict, #[serde(default)] solved: Option<bool>, #[serde(default)] note: String,
     }
-    /// 结案 without asking: there is nobody to ask.
+    /// 结案 without asking: there is nobody to ask, or a supervisor says why not.
     FollowUp "close" Close { #[serde(default)] note: String, }
     /// 归档.
     System "archive" Archive {}

@@ -113,6 +113,47 @@ pub enum What {
 }
 
 impl What {
+    /// The assignment that it happened to; none where it happened to the ticket.
+    pub const fn assignment(&self) -> Option<AssignmentId> {
+        use What::*;
+        match self {
+            Dispatched { assignment, .. }
+            | Signed { assignment, .. }
+            | Arrived { assignment }
+            | Progress { assignment, .. }
+            | Replied { assignment, .. }
+            | ReturnRequested { assignment, .. }
+            | ReturnGranted { assignment }
+            | ReturnRefused { assignment, .. }
+            | Designated { assignment }
+            | ExtensionRequested { assignment, .. }
+            | ExtensionGranted { assignment, .. }
+            | ExtensionRefused { assignment, .. }
+            | Suspended { assignment, .. }
+            | Resumed { assignment, .. }
+            | Recalled { assignment, .. }
+            | Waived { assignment, .. }
+            | Redone { assignment, .. } => Some(*assignment),
+            SupplementAsked { assignment, .. } | DueMoved { assignment, .. } => *assignment,
+            Created { .. }
+            | Registered { .. }
+            | DirectlyAnswered { .. }
+            | Rejected { .. }
+            | Completed { .. }
+            | Amended { .. }
+            | Supplied { .. }
+            | ContactFailed { .. }
+            | Merged { .. }
+            | Split { .. }
+            | Voided { .. }
+            | Accepted { .. }
+            | FollowedUp { .. }
+            | Urged { .. }
+            | Closed { .. }
+            | Archived {} => None,
+        }
+    }
+
     /// The name in rows and in the API: the same as its JSON's `event`.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -28,4 +28,4 @@ pub use deadline::{Policy, Rule};
 pub use event::{Event, What};
 pub use rejected::Rejected;
 pub use ticket::{Channel, Citizen, Class, ContactKind, Kind, Matter, Origin, State, Ticket, Urgency};
-pub use workflow::{Case, Context, Rules};
+pub use workflow::{Case, Context, Part, Rules};

@@ -84,6 +84,9 @@ pub enum Rejected {
     /// The ticket cannot be merged into itself.
     #[error("a ticket cannot be merged into itself")]
     MergeSelf,
+    /// There is a citizen who can be asked.
+    #[error("the citizen can be reached: follow up, or let a supervisor close it with a reason")]
+    CitizenReachable,
     /// Something required is empty or too long.
     #[error("`{0}` must be filled in and hold no more than {max} characters", max = super::command::MAX_TEXT)]
     Field(&'static str),
@@ -114,6 +117,7 @@ impl Rejected {
             Rejected::NoLead => "no_lead",
             Rejected::LeadWaived => "lead_waived",
             Rejected::MergeSelf => "merge_self",
+            Rejected::CitizenReachable => "citizen_reachable",
             Rejected::Field(_) => "field",
         }
     }
@@ -146,6 +150,7 @@ impl Rejected {
             Rejected::NoLead => "没有承办单位,不能重办".into(),
             Rejected::LeadWaived => "主办单位不能免予答复,请撤回改派".into(),
             Rejected::MergeSelf => "工单不能并入自身".into(),
+            Rejected::CitizenReachable => "能联系到诉求人,应先回访;确需免予回访的,由班长填写理由后结案".into(),
             Rejected::Field(name) => format!("“{name}”不能为空,且不超过 {} 字", super::command::MAX_TEXT),
         }
     }

@@ -297,6 +297,44 @@ fn who_may_not_is_refused() {
 }
 
 #[test]
+fn who_can_be_asked_is_not_passed_over() {
+    let mut s = Story::call(date(2026, 9, 30), 9, 0);
+    s.agent(json!({"command": "direct_answer", "answer": "网上可以办理", "follow_up": true}));
+    let (close, agent) = (json!({"command": "close"}), Actor::centre(Role::Agent, "8001"));
+    assert_eq!(s.refused(agent, close.clone()), Rejected::CitizenReachable);
+    assert_eq!(s.refused(dispatcher(), json!({"command": "close", "note": "不用问"})), Rejected::CitizenReachable);
+    let supervisor = || Actor::centre(Role::Supervisor, "9001");
+    assert_eq!(s.refused(supervisor(), close), Rejected::Field("note"));
+    s.give_json(supervisor(), json!({"command": "close", "note": "诉求人来电说明不必回访"})).expect("taken");
+    assert_eq!(s.state(), State::Closed);
+
+    let mut s = Story::call(date(2026, 9, 30), 9, 0);
+    s.case.ticket.citizen.number = None;
+    s.agent(json!({"command": "direct_answer", "answer": "网上可以办理", "follow_up": true}));
+    s.agent(json!({"command": "close"}));
+    assert_eq!(s.state(), State::Closed, "nobody can be asked");
+}
+
+#[test]
+fn a_unit_has_a_ticket_while_it_works_on_it_or_has_replied() {
+    let part = |s: &Story, unit: &str| s.case.part_of(&unit.into());
+    let mut s = Story::handled_by(&["housing", "water"]);
+    assert_eq!([part(&s, "housing"), part(&s, "water"), part(&s, "power")], [Part::Whole, Part::Whole, Part::Nothing]);
+    s.unit("water", json!({"command": "request_return", "reason": "不属本单位"}));
+    assert_eq!(part(&s, "water"), Part::Whole, "until the return is granted");
+    s.dispatcher(json!({"command": "grant_return"}));
+    assert_eq!(part(&s, "water"), Part::Former);
+    let lead = s.case.assignments[0].id;
+    s.dispatcher(json!({"command": "recall", "assignment": lead, "to": "water"}));
+    assert_eq!([part(&s, "housing"), part(&s, "water")], [Part::Former, Part::Whole], "given again");
+    s.unit("water", json!({"command": "sign"}));
+    s.unit("water", json!({"command": "reply", "text": "已修复"}));
+    assert_eq!(part(&s, "water"), Part::Whole);
+    s.agent(json!({"command": "amend", "matter": {"title": "投诉住建局", "against": "housing"}}));
+    assert_eq!(part(&s, "housing"), Part::Nothing, "not even what it once had");
+}
+
+#[test]
 fn withdrawing_takes_it_back_from_the_units() {
     let mut s = Story::handled_by(&["a", "b"]);
     s.agent(json!({"command": "withdraw", "reason": "已自行解决"}));

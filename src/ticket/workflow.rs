@@ -82,10 +82,32 @@ impl Case {
         self.assignments.iter().rev().find(|a| a.role == UnitRole::Lead && a.state.is_live())
     }
 
-    /// Whether a unit has or had a part in this ticket.
-    pub fn concerns(&self, unit: &UnitCode) -> bool {
-        self.assignments.iter().any(|a| a.unit == *unit)
+    /// What a unit has of this ticket: all of it while it works on it or has replied, nothing where it is the one
+    /// complained about.
+    pub fn part_of(&self, unit: &UnitCode) -> Part {
+        if self.ticket.matter.against.as_ref() == Some(unit) {
+            return Part::Nothing;
+        }
+        let own = || self.assignments.iter().filter(|a| a.unit == *unit);
+        if own().any(|a| a.state.is_live()) {
+            Part::Whole
+        } else if own().next().is_some() {
+            Part::Former
+        } else {
+            Part::Nothing
+        }
     }
+}
+
+/// What somebody has of a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Nothing: as if there were no such ticket.
+    Nothing,
+    /// It was returned, recalled or waived: no more than the unit's own assignments.
+    Former,
+    /// All of it.
+    Whole,
 }
 
 /// One command being applied: the case as it is so far.

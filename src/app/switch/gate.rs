@@ -3,6 +3,7 @@
 
 use super::{MediaPort, Switch};
 use crate::{
+    acd::message as acd,
     call::{
         Call,
         message::{DialTarget, NewCall, Route},

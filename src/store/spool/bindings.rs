@@ -38,9 +38,9 @@ impl Spool {
 pub(super) fn write(tx: &Connection, bindings: &HashMap<String, Option<String>>) -> Result<()> {
     for (aor, body) in bindings {
         match body {
-            Some(body) => tx
-                .prepare_cached("INSERT OR REPLACE INTO binding (aor, body) VALUES (?1, ?2)")?
-                .execute([aor, body])?,
+            Some(body) => {
+                tx.prepare_cached("INSERT OR REPLACE INTO binding (aor, body) VALUES (?1, ?2)")?.execute([aor, body])?
+            }
             None => tx.prepare_cached("DELETE FROM binding WHERE aor = ?1")?.execute([aor])?,
         };
     }
