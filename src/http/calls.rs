@@ -1,15 +1,12 @@
 //! `calls`: in progress and past; what may be done with one in progress.
 
-use super::{Body, List, PageQuery, Query, Shared, auth::Who, id, problem::Problem};
+use super::{Body, List, PageQuery, Path, Query, Shared, auth::Who, id, problem::Problem};
 use crate::{
     app::view::CallView,
     call::Command,
     ids::{AgentNo, CallId, HotlineNo, LegId},
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -46,7 +43,7 @@ struct CallQuery {
     cursor: Option<String>,
 }
 
-/// Calls, the newest first: those in progress before those that are over.
+/// Calls, in progress and over, the newest first.
 #[utoipa::path(get, path = "/calls", tag = "calls", params(CallQuery), responses((status = 200, body = List<CallView>)))]
 async fn call_list(
     State(http): State<Shared>,
@@ -172,9 +169,10 @@ async fn call_drop(
     Path(call): Path<String>,
     Body(request): Body<DropRequest>,
 ) -> Result<Json<CallView>, Problem> {
+    let who = who.centre()?;
     let leg = match request.leg {
         Some(leg) => id::<LegId>(&leg, "该方")?,
-        None => http.app.department_leg(id(&call, "通话")?)?,
+        None => http.app.department_leg(&who.actor, id(&call, "通话")?).await?,
     };
     command(&http, who, &call, Command::Drop { leg }).await
 }

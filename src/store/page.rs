@@ -27,14 +27,17 @@ impl Page {
     }
 
     /// The sorting time and the id that the page before ended at; the beginning without a cursor.
-    pub(super) fn after(&self) -> Result<(i64, i64)> {
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor of another list.
+    pub fn after(&self) -> Result<(i64, i64)> {
         let Some(cursor) = &self.cursor else {
             return Ok((i64::MAX, i64::MAX));
         };
         cursor
             .split_once('.')
             .and_then(|(at, id)| Some((at.parse().ok()?, id.parse().ok()?)))
-            .ok_or(StoreError::Invalid("the cursor is not one of this list"))
+            .ok_or(StoreError::Invalid("cursor 不是这个列表给出的"))
     }
 }
 
