@@ -14,7 +14,7 @@ use crate::{
     },
     store::{Applying, NewMessage, Page, StoreError, TicketFilter},
     ticket::{
-        Actor, Assignment, Case, Citizen, Class, Command, Event, Matter, Origin, Role, Ticket, What,
+        Actor, Assignment, Case, Citizen, Class, Command, Event, Matter, Origin, Rejected, Role, Ticket, What,
         assignment::State as AssignmentState, number,
     },
 };
@@ -242,7 +242,8 @@ impl App {
     /// A new ticket that came by another channel than a call, or splits off from a call's.
     ///
     /// # Errors
-    /// `Forbidden`, `TicketRefused`, the store's.
+    /// `Forbidden`, `Invalid` without a title, `NotFound` of the call or the ticket it splits off from, `TicketRefused`,
+    /// the store's.
     pub async fn ticket_create(
         &self,
         actor: &Actor,
@@ -253,12 +254,23 @@ impl App {
         if !actor.role.works_at(crate::ticket::command::Desk::Agent) {
             return Err(AppError::Forbidden("只有中心的话务员、派单员和班长可以登记工单".to_owned()));
         }
+        if matter.title.trim().is_empty() {
+            return Err(AppError::Invalid("请填写诉求标题(matter.title)".to_owned()));
+        }
+        if let Some(call) = origin.call {
+            self.call_get(actor, call).await?;
+        }
+        if let Some(no) = &origin.split_from {
+            self.ticket_case(no).await?;
+        }
         let now = clock::now().wall;
         let mut draft = self.store.ticket_draft(Origin { primary: false, ..origin }, citizen.clone(), now);
         draft.agent.clone_from(&actor.agent);
-        let case = self.store.ticket_insert(draft, actor).await?;
         let command = Command::Register { matter, citizen: Some(citizen) };
-        self.ticket_command(actor, case.ticket.no.as_str(), &command, None).await
+        let messages = |case: &Case, events: &[Event]| self.messages_for(case, events);
+        let applying = Applying { by: actor, if_version: None, rules: &self.rules, messages: &messages };
+        let applied = self.store.ticket_insert_applied(draft, &command, applying, now).await.map_err(refused)?;
+        self.applied(actor, &command, applied).await
     }
 
     /// Carries out a command on a ticket; the SMS that go with it are written in the same transaction.
@@ -282,18 +294,25 @@ impl App {
         let applying = Applying { by: actor, if_version, rules: &self.rules, messages: &messages };
         let (case, events) = match self.store.ticket_apply(&no, command, applying, now).await {
             Ok(applied) => applied,
-            Err(StoreError::Rejected(why)) => {
-                return Err(AppError::TicketRefused { code: why.code(), reason: format!("{}({why})", why.zh()) });
-            }
             Err(StoreError::Conflict(_)) => {
                 return Err(AppError::VersionMismatch { current: self.ticket_case(&no).await?.ticket.version });
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(refused(error)),
         };
+        self.applied(actor, command, (case, events)).await
+    }
+
+    /// A command was carried out: those who listen are told, and the actor sees the ticket as it is now.
+    async fn applied(
+        &self,
+        actor: &Actor,
+        command: &Command,
+        (case, events): (Case, Vec<Event>),
+    ) -> Result<TicketView, AppError> {
         self.bell.ring();
         self.publish_ticket(&case);
         let history = self.store.ticket_history(case.ticket.id).await?;
-        tracing::info!(ticket = %no, command = command.name(), events = events.len(), "a ticket moved");
+        tracing::info!(ticket = %case.ticket.no, command = command.name(), events = events.len(), "a ticket moved");
         Ok(case_view(actor, &case, &history))
     }
 
@@ -351,7 +370,6 @@ impl App {
         to: &str,
         text: &str,
         ticket: Option<TicketNo>,
-        once: Option<String>,
     ) -> Result<MessageView, AppError> {
         let number = MobileNumber::parse(to).map_err(|why| AppError::Invalid(format!("收信号码无效:{why}")))?;
         if text.trim().is_empty() {
@@ -362,17 +380,28 @@ impl App {
             self.ticket_case(no).await?;
         }
         let new = NewMessage {
-            once,
+            once: None,
             ticket_no: ticket,
             purpose: "manual".to_owned(),
             number: number.as_str().to_owned(),
             text: text.to_owned(),
         };
-        let row = self.store.message_create(new, clock::now().wall).await?;
-        self.audit(actor, "message.create", &row.id.to_string(), "").await?;
+        let who = actor.user.as_ref().map_or("system", |user| user.as_str());
+        let row = self.store.message_create(new, who, clock::now().wall).await?;
         self.bell.ring();
         self.publish_message(&row);
         Ok(MessageView::from(&row))
+    }
+}
+
+/// Why the store did not carry out a command.
+fn refused(error: StoreError) -> AppError {
+    match error {
+        StoreError::Rejected(why @ (Rejected::Role { .. } | Rejected::OtherUnit)) => AppError::Forbidden(why.zh()),
+        StoreError::Rejected(why) => {
+            AppError::TicketRefused { code: why.code(), reason: format!("{}({why})", why.zh()) }
+        }
+        error => error.into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The audit log: a chain in which each row's hash covers the row before, so that a changed, removed or inserted row
 //! is found. Removing rows at the end is found by whoever noted the last hash.
 
-use super::{Page, Paged, Result, Store, sql::Columns};
+use super::{Page, Paged, Result, Store, sql::Columns, writer::Tx};
 use crate::clock::UnixMillis;
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
@@ -68,6 +68,39 @@ fn read(row: &AnyRow) -> Result<AuditRow> {
     })
 }
 
+/// What is to be noted.
+pub(super) struct NewAudit {
+    pub at: UnixMillis,
+    pub actor: String,
+    pub action: String,
+    pub object: String,
+    pub detail: String,
+}
+
+/// Adds a row in the open transaction: what it tells of is written with it or not at all.
+pub(super) async fn append(tx: &mut Tx, new: NewAudit) -> Result<AuditRow> {
+    let last =
+        sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(&mut tx.conn).await?;
+    let (seq, previous) = match last {
+        Some(row) => (row.int("seq")?, row.text("hash")?),
+        None => (0, String::new()),
+    };
+    let NewAudit { at, actor, action, object, detail } = new;
+    let mut row = AuditRow { seq: seq + 1, at, actor, action, object, detail, hash: String::new() };
+    row.hash = chain(&previous, &row);
+    sqlx::query("INSERT INTO audit (seq, at, actor, action, object, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+        .bind(row.seq)
+        .bind(row.at.0)
+        .bind(row.actor.as_str())
+        .bind(row.action.as_str())
+        .bind(row.object.as_str())
+        .bind(row.detail.as_str())
+        .bind(row.hash.as_str())
+        .execute(&mut tx.conn)
+        .await?;
+    Ok(row)
+}
+
 impl Store {
     /// Adds a row; gives it with its place and hash.
     pub async fn audit_append(
@@ -79,34 +112,8 @@ impl Store {
         at: UnixMillis,
     ) -> Result<AuditRow> {
         let text = str::to_owned;
-        let (actor, action, object, detail) = (text(actor), text(action), text(object), text(detail));
-        self.write(move |tx| {
-            Box::pin(async move {
-                let last = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
-                    .fetch_optional(&mut tx.conn)
-                    .await?;
-                let (seq, previous) = match last {
-                    Some(row) => (row.int("seq")?, row.text("hash")?),
-                    None => (0, String::new()),
-                };
-                let mut row = AuditRow { seq: seq + 1, at, actor, action, object, detail, hash: String::new() };
-                row.hash = chain(&previous, &row);
-                sqlx::query(
-                    "INSERT INTO audit (seq, at, actor, action, object, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                )
-                .bind(row.seq)
-                .bind(row.at.0)
-                .bind(row.actor.as_str())
-                .bind(row.action.as_str())
-                .bind(row.object.as_str())
-                .bind(row.detail.as_str())
-                .bind(row.hash.as_str())
-                .execute(&mut tx.conn)
-                .await?;
-                Ok(row)
-            })
-        })
-        .await
+        let new = NewAudit { at, actor: text(actor), action: text(action), object: text(object), detail: text(detail) };
+        self.write(move |tx| Box::pin(append(tx, new))).await
     }
 
     /// The log, the latest first.

@@ -6,6 +6,7 @@
 
 use super::{
     Page, Paged, Result, Store, StoreError,
+    audit::{self, NewAudit},
     sql::Columns,
     ticket::{Bind, List},
     writer::Tx,
@@ -102,13 +103,23 @@ fn read(row: &AnyRow) -> Result<MessageRow> {
 }
 
 impl Store {
-    /// Creates a message; with a `once` that exists, gives the message that exists.
-    pub async fn message_create(&self, new: NewMessage, now: UnixMillis) -> Result<MessageRow> {
+    /// Creates a message, with an audit row that names who wrote it; with a `once` that exists, gives the message that
+    /// exists.
+    pub async fn message_create(&self, new: NewMessage, by: &str, now: UnixMillis) -> Result<MessageRow> {
         let id = self.new_id();
         let day = self.day(now);
+        let audit = NewAudit {
+            at: now,
+            actor: by.to_owned(),
+            action: "message.create".to_owned(),
+            object: id.to_string(),
+            detail: String::new(),
+        };
         self.write(move |tx| {
             Box::pin(async move {
-                insert(tx, id, &new, day, now).await?;
+                if insert(tx, id, &new, day, now).await? {
+                    audit::append(tx, audit).await?;
+                }
                 let row = sqlx::query("SELECT * FROM message WHERE id = $1 OR once_key = $2")
                     .bind(id as i64)
                     .bind(new.once)

@@ -173,6 +173,20 @@ pub(super) fn published(ticket: &Ticket, event: &Event) -> NewEvent {
     }
 }
 
+/// Writes a new record with its first event.
+async fn create(
+    tx: &mut Tx,
+    ticket: &Ticket,
+    created: &Event,
+    day: impl Fn(UnixMillis) -> String + Copy,
+) -> Result<()> {
+    if insert_new(tx, &[ticket], day).await?.is_empty() {
+        return Err(StoreError::Conflict("the ticket"));
+    }
+    history_insert(tx, &[(ticket.id, created)], day).await?;
+    event::append(tx, vec![published(ticket, created)]).await
+}
+
 /// Saves a case that was changed from `before`, by compare-and-set on the version.
 pub(super) async fn save(
     tx: &mut Tx,
@@ -242,18 +256,30 @@ impl Store {
         let kept = case.clone();
         let offset = self.inner.options.offset_minutes;
         self.write(move |tx| {
-            Box::pin(async move {
-                let day = |at| super::sql::day(at, offset);
-                let t = &case.ticket;
-                if insert_new(tx, &[t], day).await?.is_empty() {
-                    return Err(StoreError::Conflict("the ticket"));
-                }
-                history_insert(tx, &[(t.id, &created)], day).await?;
-                event::append(tx, vec![published(t, &created)]).await
-            })
+            Box::pin(async move { create(tx, &case.ticket, &created, |at| super::sql::day(at, offset)).await })
         })
         .await?;
         Ok(kept)
+    }
+
+    /// Writes a new record and the first command on it, in one transaction. Fails with `Rejected` where the record does
+    /// not take the command; then nothing is written.
+    pub async fn ticket_insert_applied(
+        &self,
+        draft: Ticket,
+        command: &Command,
+        applying: Applying<'_>,
+        now: UnixMillis,
+    ) -> Result<(Case, Vec<Event>)> {
+        let (before, created) = Case::create(draft, applying.by);
+        let (case, happened) = {
+            let next_id = || self.new_id();
+            let context = Context { by: applying.by, rules: applying.rules, next_id: &next_id };
+            before.apply(command, &context, now)?
+        };
+        let messages = (applying.messages)(&case, &happened);
+        self.save_case(before.ticket, Some(created), case.clone(), happened.clone(), messages, now).await?;
+        Ok((case, happened))
     }
 
     /// The ticket of this number with its assignments.
@@ -352,7 +378,7 @@ impl Store {
                 before.apply(command, &context, now)?
             };
             let messages = (applying.messages)(&case, &happened);
-            let saved = self.save_case(before.ticket, case.clone(), happened.clone(), messages, now).await;
+            let saved = self.save_case(before.ticket, None, case.clone(), happened.clone(), messages, now).await;
             match saved {
                 Err(StoreError::Conflict(_)) if applying.if_version.is_none() => {}
                 Err(error) => return Err(error),
@@ -362,9 +388,11 @@ impl Store {
         Err(StoreError::Conflict("the ticket"))
     }
 
+    /// Saves a case; with the event of its creation, `before` is written first.
     async fn save_case(
         &self,
         before: Ticket,
+        created: Option<Event>,
         case: Case,
         happened: Vec<Event>,
         messages: Vec<NewMessage>,
@@ -374,7 +402,11 @@ impl Store {
         let ids: Vec<u64> = messages.iter().map(|_| self.new_id()).collect();
         self.write(move |tx| {
             Box::pin(async move {
-                save(tx, &before, &case, &happened, |at| super::sql::day(at, offset), now).await?;
+                let day = |at| super::sql::day(at, offset);
+                if let Some(created) = &created {
+                    create(tx, &before, created, day).await?;
+                }
+                save(tx, &before, &case, &happened, day, now).await?;
                 for (id, new) in ids.into_iter().zip(messages) {
                     message::insert(tx, id, &new, super::sql::day(now, offset), now).await?;
                 }
