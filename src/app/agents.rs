@@ -38,10 +38,13 @@ impl App {
     /// Sets what an agent wants; signs it in at its usual seat when it is not.
     ///
     /// # Errors
-    /// `NotFound`, `Invalid` with the ACD's reason, `Overloaded`.
+    /// `NotFound`, `AgentRefused` with the ACD's reason, `Overloaded`.
     pub async fn agent_status(&self, agent: AgentNo, status: Status) -> Result<AgentView, AppError> {
-        let known = self.live.agent(&agent).is_some_and(|agent| agent.extension.is_some());
-        if !known && status != Status::LoggedOut {
+        let live = self.live.agent(&agent);
+        let known = live.as_ref().is_some_and(|agent| agent.extension.is_some());
+        if status == Status::LoggedOut {
+            live.ok_or(AppError::NotFound("坐席"))?;
+        } else if !known {
             let settings = self.agents.get(&agent).ok_or(AppError::NotFound("坐席"))?;
             let sign_in = Input::SignIn {
                 agent: agent.clone(),
@@ -62,8 +65,9 @@ impl App {
     /// Ends an agent's wrap-up, or stretches it.
     ///
     /// # Errors
-    /// `Invalid` with the ACD's reason, `Overloaded`.
+    /// `NotFound`, `AgentRefused` with the ACD's reason, `Overloaded`.
     pub async fn agent_wrap_up(&self, agent: AgentNo, more: Option<Duration>) -> Result<AgentView, AppError> {
+        self.agent_view(&agent)?;
         self.agent_input(Input::WrapUp { agent: agent.clone(), more }).await?;
         self.agent_view(&agent)
     }
