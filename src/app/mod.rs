@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod calls;
 pub mod events;
+pub mod housekeeping;
 mod lifecycle;
 pub mod live;
 pub mod outbox;
@@ -34,6 +35,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 use switch_task::{Overloaded, SwitchHandle};
+use tokio_util::sync::CancellationToken;
 
 /// Where an agent usually sits, and what it can do.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub struct App {
     pub runtime: tokio::runtime::Handle,
     pub started: Now,
     pub sms: OnceLock<SmsGateway>,
+    /// Cancelled when the program ends: jobs that run on and on end by it.
+    pub ending: CancellationToken,
     /// Calls of an earlier run that may or may not have been answered, by their SIP Call-ID.
     in_doubt: Mutex<HashMap<String, (CallId, FinishedCall)>>,
 }

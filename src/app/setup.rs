@@ -3,6 +3,7 @@
 use super::{
     AgentSeat, App,
     events::Events,
+    housekeeping,
     live::Live,
     outbox::{self, Bell},
     switch::{self, Config, HotlineEntry, Input, Parts, Profile, RouteTo},
@@ -52,6 +53,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long a nonce of ours is good.
 const NONCE_LIFE: Duration = Duration::from_secs(300);
@@ -99,6 +101,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         runtime: tokio::runtime::Handle::current(),
         started: now,
         sms: std::sync::OnceLock::new(),
+        ending: CancellationToken::new(),
         in_doubt: std::sync::Mutex::default(),
         spool: spool.clone(),
         store: store.clone(),
@@ -131,6 +134,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     tokio::spawn(async move { doubts.settle_doubts().await });
     spool.start_feeder(store);
     start_sms(&app, &settings);
+    tokio::spawn(housekeeping::run(app.clone()));
     Ok(app)
 }
 
