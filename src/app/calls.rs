@@ -189,7 +189,8 @@ impl App {
         }
     }
 
-    async fn call_record(&self, id: CallId) -> Result<(CallRecord, Option<crate::ids::TicketNo>), AppError> {
+    /// The record of a call in progress or over, and the number of its ticket.
+    pub(super) async fn call_record(&self, id: CallId) -> Result<(CallRecord, Option<crate::ids::TicketNo>), AppError> {
         if let Some(LiveCall { record, ticket_no }) = self.live.call(id) {
             return Ok(((*record).clone(), ticket_no));
         }

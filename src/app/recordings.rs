@@ -1,6 +1,6 @@
 //! Recordings as the API sees them. What is on disk is sealed; a WAV exists only on its way out.
 
-use super::{App, AppError, calls::record_of, view::When};
+use super::{App, AppError, view::When};
 use crate::{
     call::cdr::CallRecord,
     ids::RecordingId,
@@ -94,10 +94,11 @@ impl App {
         if actor.role != Role::Agent {
             return Ok(true);
         }
-        match self.store.call_get(row.call).await {
-            Ok(call) => Ok(actor.agent.is_some() && record_of(&call)?.agent == actor.agent),
-            Err(StoreError::NotFound(_)) => Ok(false),
-            Err(error) => Err(error.into()),
+        // The database has the agent of a call only some time after its end.
+        match self.call_record(row.call).await {
+            Ok((call, _)) => Ok(actor.agent.is_some() && call.agent == actor.agent),
+            Err(AppError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
