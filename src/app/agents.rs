@@ -79,8 +79,11 @@ impl App {
     /// `Forbidden`, `NotFound`, `AgentRefused` with the ACD's reason, `Overloaded`.
     pub async fn agent_status(&self, actor: &Actor, agent: AgentNo, status: Status) -> Result<AgentView, AppError> {
         Self::require_set(actor, &agent)?;
-        let known = self.live.agent(&agent).is_some_and(|agent| agent.extension.is_some());
-        if !known && status != Status::LoggedOut {
+        let live = self.live.agent(&agent);
+        let known = live.as_ref().is_some_and(|agent| agent.extension.is_some());
+        if status == Status::LoggedOut {
+            live.ok_or(AppError::NotFound("坐席"))?;
+        } else if !known {
             let settings = self.agents.get(&agent).ok_or(AppError::NotFound("坐席"))?;
             let sign_in = Input::SignIn {
                 agent: agent.clone(),
@@ -101,7 +104,7 @@ impl App {
     /// Ends an agent's wrap-up, or stretches it.
     ///
     /// # Errors
-    /// `Forbidden`, `AgentRefused` with the ACD's reason, `Overloaded`.
+    /// `Forbidden`, `NotFound`, `AgentRefused` with the ACD's reason, `Overloaded`.
     pub async fn agent_wrap_up(
         &self,
         actor: &Actor,
@@ -109,6 +112,7 @@ impl App {
         more: Option<Duration>,
     ) -> Result<AgentView, AppError> {
         Self::require_set(actor, &agent)?;
+        self.agent_view(&agent)?;
         self.agent_input(Input::WrapUp { agent: agent.clone(), more }).await?;
         self.agent_view(&agent)
     }

@@ -72,9 +72,39 @@ pub fn state_name(state: StateName) -> &'static str {
     }
 }
 
-/// The record that a stored row was made of.
+/// The record that a stored row was made of. A call that was accepted and has not ended has a row without one.
 pub fn record_of(row: &CallRow) -> Result<CallRecord, StoreError> {
+    if row.detail.is_null() {
+        return Ok(accepted(row));
+    }
     serde_json::from_value(row.detail.clone()).map_err(|error| StoreError::Corrupt(format!("call {}: {error}", row.id)))
+}
+
+fn accepted(row: &CallRow) -> CallRecord {
+    CallRecord {
+        id: row.id,
+        sip_call_id: row.sip_call_id.clone(),
+        from: row.from_number.clone().unwrap_or_default(),
+        dialled: row.dialled.clone().unwrap_or_default(),
+        state: if row.ended_at.is_some() { StateName::Ended } else { StateName::Accepting },
+        started_at: row.started_at,
+        answered_at: row.answered_at,
+        queue: row.queue.clone(),
+        enqueued_at: row.enqueued_at,
+        early_media: false,
+        served_at: None,
+        agent: row.agent.clone(),
+        ended_at: row.ended_at,
+        ending: None,
+        recording: row.recording_id,
+        legs: Vec::new(),
+        three_way: Vec::new(),
+        keys: String::new(),
+        variables: BTreeMap::new(),
+        overflow: None,
+        ticket: row.ticket_no.is_some(),
+        cdr: true,
+    }
 }
 
 /// The row of a call's record.
@@ -261,7 +291,8 @@ impl App {
         match self.switch.command(id, command).await? {
             Ok(()) => {}
             Err(Some(rejected)) => return Err(rejected.into()),
-            Err(None) => return Err(AppError::NotFound("通话")),
+            // It is shown a little longer than the switch has it.
+            Err(None) => return Err(crate::call::Rejected::Over.into()),
         }
         // The switch published the call's new state before it answered.
         Ok(live_view(actor, &self.live.call(id).unwrap_or(live)))
@@ -312,7 +343,7 @@ impl App {
 mod tests {
     use super::*;
     use crate::ticket::Role;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// Served by 8001, who left; 8002 only rang; 8003 talks; 8004 is rung.
     fn record() -> CallRecord {
@@ -348,5 +379,35 @@ mod tests {
         let may: Vec<bool> =
             ["8001", "8002", "8003", "8004"].map(|number| permissions::may_see_call(&agent(number), &scope())).into();
         assert_eq!(may, [true, false, true, true]);
+    }
+
+    #[test]
+    fn a_row_without_a_record_is_a_call_that_was_accepted() {
+        let at = crate::clock::UnixMillis(1_795_305_600_000);
+        let mut row = CallRow {
+            id: CallId(7),
+            sip_call_id: "a@b".into(),
+            direction: "inbound".into(),
+            from_number: Some("13900000001".into()),
+            dialled: Some("12345".into()),
+            state: "accepted".into(),
+            queue: None,
+            agent: None,
+            started_at: at,
+            enqueued_at: None,
+            answered_at: Some(at),
+            ended_at: None,
+            ending: None,
+            ticket_id: None,
+            ticket_no: Some("261122000000017".into()),
+            recording_id: None,
+            legs: Value::Null,
+            detail: Value::Null,
+        };
+        let record = record_of(&row).expect("a record");
+        assert_eq!((record.id, record.state, record.from.as_str()), (CallId(7), StateName::Accepting, "13900000001"));
+        assert_eq!(record_of(&row_of(&record).expect("a row")).expect("a record"), record);
+        row.detail = Value::Bool(true);
+        assert!(matches!(record_of(&row), Err(StoreError::Corrupt(_))));
     }
 }

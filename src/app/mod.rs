@@ -8,6 +8,7 @@ pub mod callbacks;
 pub mod calls;
 pub mod events;
 mod figures;
+pub mod housekeeping;
 pub mod lanes;
 pub mod lifecycle;
 pub mod live;
@@ -40,6 +41,7 @@ use std::{
 };
 use switch_task::{Overloaded, SwitchHandle};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Where an agent usually sits, and what it can do.
 #[derive(Clone, Debug)]
@@ -70,6 +72,8 @@ pub struct App {
     pub sms: OnceLock<SmsGateway>,
     /// Changes of agents' states on their way to the store.
     agent_log: mpsc::Sender<AgentLogRow>,
+    /// Cancelled when the program ends: jobs that run on and on end by it.
+    pub ending: CancellationToken,
     /// Calls of an earlier run that may or may not have been answered, by their SIP Call-ID.
     in_doubt: Mutex<HashMap<String, (CallId, FinishedCall)>>,
 }

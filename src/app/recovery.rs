@@ -259,6 +259,7 @@ impl App {
 
     /// Hangs up what is left, and writes down what is to be kept.
     pub async fn stop(&self) {
+        self.ending.cancel();
         let _ = self.switch.ask(Ask::EndAll).await;
         self.drain(Duration::from_secs(2)).await;
         if let Some(gateway) = self.sms.get() {

@@ -3,6 +3,7 @@
 use super::{
     AgentSeat, App, agents,
     events::Events,
+    housekeeping,
     live::Live,
     outbox::{self, Bell},
     switch::{self, Config, HotlineEntry, Input, Parts, Profile, RouteTo},
@@ -52,6 +53,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long a nonce of ours is good.
 const NONCE_LIFE: Duration = Duration::from_secs(300);
@@ -102,6 +104,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         runtime: tokio::runtime::Handle::current(),
         started: now,
         sms: std::sync::OnceLock::new(),
+        ending: CancellationToken::new(),
         in_doubt: std::sync::Mutex::default(),
         agent_log,
         spool: spool.clone(),
@@ -136,6 +139,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let stored = app.clone();
     spool.start_feeder(store, move |calls| stored.calls_stored(calls));
     start_sms(&app, &settings);
+    tokio::spawn(housekeeping::run(app.clone()));
     Ok(app)
 }
 

@@ -262,8 +262,17 @@ impl Shell {
         let now = clock::now();
         match ask {
             Ask::Input(input) => self.switch.handle_input(now, input),
-            Ask::Command { call, command, reply } => drop(reply.send(self.switch.command(now, call, command))),
-            Ask::Agent { input, reply } => drop(reply.send(self.switch.agent_input(now, input))),
+            // What came of it is published before the answer, so that who asked reads it.
+            Ask::Command { call, command, reply } => {
+                let result = self.switch.command(now, call, command);
+                self.flush();
+                let _ = reply.send(result);
+            }
+            Ask::Agent { input, reply } => {
+                let result = self.switch.agent_input(now, input);
+                self.flush();
+                let _ = reply.send(result);
+            }
             Ask::EndDialogs(snapshots) => {
                 for snapshot in &snapshots {
                     self.switch.end_old_dialog(now, snapshot);

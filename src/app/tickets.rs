@@ -15,7 +15,7 @@ use crate::{
         template::{Place, Purpose},
     },
     store::{Applying, MessageFilter, MessageRow, NewMessage, Page, StoreError, TicketFilter},
-    ticket::{Actor, Case, Citizen, Command, Event, Matter, Origin, Part, What, number},
+    ticket::{Actor, Case, Citizen, Command, Event, Matter, Origin, Part, Rejected, What, number},
 };
 use std::collections::BTreeSet;
 
@@ -106,7 +106,8 @@ impl App {
     /// A new ticket that came by another channel than a call, or splits off from a call's.
     ///
     /// # Errors
-    /// `Forbidden`, `TicketRefused`, the store's.
+    /// `Forbidden`, `Invalid` without a title, `NotFound` of the call or the ticket it splits off from, `TicketRefused`,
+    /// the store's.
     pub async fn ticket_create(
         &self,
         actor: &Actor,
@@ -116,6 +117,9 @@ impl App {
     ) -> Result<TicketView, AppError> {
         if !actor.role.works_at(crate::ticket::command::Desk::Agent) {
             return Err(AppError::Forbidden("只有中心的话务员、派单员和班长可以登记工单".to_owned()));
+        }
+        if matter.title.trim().is_empty() {
+            return Err(AppError::Invalid("请填写诉求标题(matter.title)".to_owned()));
         }
         let origin = self.checked(actor, origin).await?;
         let now = clock::now().wall;
@@ -259,7 +263,6 @@ impl App {
         to: &str,
         text: &str,
         ticket: Option<TicketNo>,
-        once: Option<String>,
     ) -> Result<MessageView, AppError> {
         permissions::require(actor, Thing::Sending)?;
         let number = MobileNumber::parse(to).map_err(|why| AppError::Invalid(format!("收信号码无效:{why}")))?;
@@ -271,7 +274,7 @@ impl App {
             self.ticket_case(no).await?;
         }
         let new = NewMessage {
-            once,
+            once: None,
             ticket_no: ticket,
             purpose: MANUAL.to_owned(),
             number: number.as_str().to_owned(),
@@ -293,6 +296,7 @@ fn refusal(code: &'static str, reason: String) -> AppError {
 /// Why the store did not carry out a command.
 fn refused(error: StoreError) -> AppError {
     match error {
+        StoreError::Rejected(why @ (Rejected::Role { .. } | Rejected::OtherUnit)) => AppError::Forbidden(why.zh()),
         StoreError::Rejected(why) => {
             AppError::TicketRefused { code: why.code(), reason: format!("{}({why})", why.zh()) }
         }

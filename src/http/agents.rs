@@ -1,11 +1,8 @@
 //! `agents`: who serves, and whether they want to.
 
-use super::{Body, List, Shared, auth::Who, problem::Problem};
+use super::{Body, List, Path, Shared, auth::Who, problem::Problem};
 use crate::{acd::message::Status, app::view::AgentView, ids::AgentNo};
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};

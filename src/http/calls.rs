@@ -1,15 +1,12 @@
 //! `calls`: in progress and past; what may be done with one in progress.
 
-use super::{Body, List, PageQuery, Query, Shared, auth::Who, id, problem::Problem};
+use super::{Body, List, PageQuery, Path, Query, Shared, auth::Who, id, problem::Problem};
 use crate::{
     app::view::CallView,
     call::Command,
     ids::{AgentNo, CallId, HotlineNo, LegId},
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -168,6 +165,7 @@ async fn call_drop(
     Path(call): Path<String>,
     Body(request): Body<DropRequest>,
 ) -> Result<Json<CallView>, Problem> {
+    let who = who.centre()?;
     let leg = match request.leg {
         Some(leg) => id::<LegId>(&leg, "该方")?,
         None => http.app.department_leg(&who.actor, id(&call, "通话")?).await?,

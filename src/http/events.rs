@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, HeaderValue},
     response::sse::{self, KeepAlive, Sse},
 };
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -108,7 +108,9 @@ async fn event_stream(
     who: Who,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Problem> {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+    // What is no number of ours is as old as can be: the listener is told to read anew.
+    let number = |id: &HeaderValue| id.to_str().ok().and_then(|id| id.parse().ok()).unwrap_or(0);
+    let last = headers.get("last-event-id").map(number);
     let (resumed, live) = http.app.events.listen(last);
     let (queue, stream) = mpsc::channel(QUEUE);
     tokio::spawn(Listener { http, who, queue }.run(resumed, live));

@@ -7,11 +7,7 @@ use crate::{
     sms::delivery,
     store::{MessageFilter, Page},
 };
-use axum::{
-    Json,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -63,18 +59,15 @@ struct MessageRequest {
     ticket: Option<String>,
 }
 
-/// Writes a message; it is sent, tried again and receipted from here on. A repeated `Idempotency-Key` repeats the answer.
+/// Writes a message; it is sent, tried again and receipted from here on.
 #[utoipa::path(post, path = "/messages", tag = "messages", request_body = MessageRequest,
     responses((status = 201, body = MessageView), (status = 400, body = Problem), (status = 403, body = Problem)))]
 async fn message_create(
     State(http): State<Shared>,
     who: Who,
-    headers: HeaderMap,
     Body(request): Body<MessageRequest>,
 ) -> Result<(StatusCode, Json<MessageView>), Problem> {
-    let once =
-        headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(|key| format!("api:{}:{key}", who.user));
     let ticket = request.ticket.map(TicketNo::from);
-    let message = http.app.message_create(&who.actor, &request.to, &request.text, ticket, once).await?;
+    let message = http.app.message_create(&who.actor, &request.to, &request.text, ticket).await?;
     Ok((StatusCode::CREATED, Json(message)))
 }

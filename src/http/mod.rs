@@ -13,6 +13,7 @@ mod console;
 mod events;
 mod health;
 mod hotlines;
+mod idempotency;
 mod limits;
 mod messages;
 mod queues;
@@ -26,7 +27,7 @@ use crate::app::App;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request},
-    http::{HeaderName, HeaderValue, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
     middleware,
     response::Response,
 };
@@ -56,7 +57,11 @@ pub type Shared = Arc<Http>;
 #[openapi(
     info(
         title = "hotline",
-        description = "12345 热线:通话、坐席、工单、短信。时间为 RFC 3339 带时区;出错时返回 problem+json(RFC 9457)。"
+        description = "12345 热线:通话、坐席、工单、短信。时间为 RFC 3339 带时区;出错时返回 problem+json(RFC 9457)。\n\n\
+            除登录外,每个 POST 都可带 Idempotency-Key(1 到 255 个可见的 ASCII 字符,按用户区分,保留 24 小时):\
+            重复同一请求得到第一次的状态和内容,并带 Idempotency-Replayed: true,操作只做一次。第一次还没有结果时为 409 \
+            idempotency-in-progress;其间程序重启、结果不明时为 409 idempotency-unknown,请先查询结果,再决定是否换新键提交;\
+            同一个键用于不同的请求为 422 idempotency-mismatch。401、403、429 和 5xx 不保留,可用同一个键再试。"
     ),
     servers((url = "/api/v1"))
 )]
@@ -123,6 +128,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// A part of the path whose faults are problems.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let axum::extract::Path(value) = axum::extract::Path::<T>::from_request_parts(parts, state).await?;
+        Ok(Path(value))
+    }
+}
+
 /// An id in a path.
 ///
 /// # Errors
@@ -133,7 +150,7 @@ pub fn id<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Problem> {
 
 /// Every route.
 pub fn router(http: Shared) -> Router {
-    let (api, document) = OpenApiRouter::with_openapi(Document::openapi())
+    let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(sessions::routes())
         .merge(calls::routes())
         .merge(callbacks::routes())
@@ -146,6 +163,10 @@ pub fn router(http: Shared) -> Router {
         .merge(hotlines::routes())
         .merge(events::routes())
         .split_for_parts();
+    idempotency::describe(&mut document);
+    problem::describe(&mut document);
+    let api = api.method_not_allowed_fallback(not_allowed);
+    let api = api.route_layer(middleware::from_fn_with_state(http.clone(), idempotency::once));
     let limits = limits::Limits::new(http.app.settings.api.max_rate);
     let api = api.layer(middleware::from_fn_with_state(limits, limits::limit));
     Router::new()
@@ -156,6 +177,10 @@ pub fn router(http: Shared) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::map_response(harden))
         .with_state(http)
+}
+
+async fn not_allowed() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "方法不对", "这个地址不支持这种请求方法")
 }
 
 /// Headers that every answer carries: nothing is framed, sniffed or loaded from elsewhere.

@@ -1,6 +1,6 @@
 //! Errors as problem+json (RFC 9457). The one place where an error becomes a status.
 
-use super::rejection::in_chinese;
+use super::{MAX_BODY, rejection::in_chinese};
 use crate::{
     app::{AppError, switch_task::Overloaded},
     call::Rejected,
@@ -8,13 +8,16 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::rejection::{JsonRejection, QueryRejection},
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use std::time::Duration;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{OpenApi, RefOr},
+};
 
 /// The base of every `type`: a name, not an address to be fetched.
 const TYPES: &str = "urn:hotline:problem:";
@@ -84,6 +87,11 @@ impl Problem {
         problem
     }
 
+    /// 500: our own fault; the log tells more.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "内部错误", detail)
+    }
+
     /// 503: nothing was done; try again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let mut problem =
@@ -119,7 +127,7 @@ impl From<StoreError> for Problem {
             StoreError::Invalid(what) => Problem::bad_request(what),
             other => {
                 tracing::error!(error = %other, "the store refused a request");
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "内部错误", "操作没有生效,请联系管理员")
+                Problem::internal("操作没有生效,请联系管理员")
             }
         }
     }
@@ -162,14 +170,54 @@ impl From<Rejected> for Problem {
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        let mut problem = Problem::bad_request(in_chinese(&rejection.body_text()));
-        problem.status = rejection.status().as_u16();
-        problem
+        match rejection {
+            JsonRejection::MissingJsonContentType(_) => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "请求体格式不对",
+                "请求体应为 JSON,并带 Content-Type: application/json",
+            ),
+            JsonRejection::BytesRejection(rejection) => rejection.into(),
+            // Well-formed or not: what is sent does not read as what is asked for.
+            rejection => Problem::bad_request(in_chinese(&rejection.body_text())),
+        }
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let detail = format!("请求体不得超过 {MAX_BODY} 字节");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "请求体太大", detail)
+        } else {
+            Problem::bad_request(in_chinese(&rejection.body_text()))
+        }
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Problem::bad_request(in_chinese(&rejection.body_text()))
     }
 }
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         Problem::bad_request(in_chinese(&rejection.body_text()))
+    }
+}
+
+/// Says in the API's document that errors are problem+json.
+pub fn describe(document: &mut OpenApi) {
+    let items = document.paths.paths.values_mut();
+    let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.delete]);
+    for operation in operations.filter_map(Option::as_mut) {
+        let errors = operation.responses.responses.iter_mut().filter(|(status, _)| status.as_str() >= "400");
+        for (_, answer) in errors {
+            let RefOr::T(answer) = answer else { continue };
+            if let Some(content) = answer.content.shift_remove("application/json") {
+                answer.content.insert("application/problem+json".to_owned(), content);
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `recordings`: what was said. Every playback and export leaves an audit row before the first byte.
 
-use super::{List, PageQuery, Query, Shared, auth::Who, id, problem::Problem};
+use super::{List, PageQuery, Path, Query, Shared, auth::Who, id, problem::Problem};
 use crate::{
     app::{recordings::RecordingView, view::file_name},
     ids::RecordingId,
@@ -8,7 +8,7 @@ use crate::{
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };

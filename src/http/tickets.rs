@@ -1,6 +1,6 @@
 //! `tickets`: lists, one with its history, new ones, and commands.
 
-use super::{Body, List, PageQuery, Query, Shared, auth::Who, id, problem::Problem};
+use super::{Body, List, PageQuery, Path, Query, Shared, auth::Who, problem::Problem};
 use crate::{
     app::{ticket_view::TicketView, tickets::filter_of},
     ids::{AgentNo, CallId, TicketNo, UnitCode},
@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
 };
 use serde::Deserialize;
@@ -44,7 +44,7 @@ async fn ticket_list(
     Query(query): Query<TicketQuery>,
 ) -> Result<Json<List<TicketView>>, Problem> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor }.page()?;
-    let call = query.call.as_deref().map(|call| id::<CallId>(call, "通话")).transpose()?;
+    let call = query.call.as_deref().map(call_id).transpose()?;
     let filter = filter_of(
         query.state.as_deref(),
         call,
@@ -92,7 +92,7 @@ async fn ticket_create(
     who: Who,
     Body(request): Body<TicketRequest>,
 ) -> Result<(StatusCode, Json<TicketView>), Problem> {
-    let call = request.call.as_deref().map(|call| id::<CallId>(call, "通话")).transpose()?;
+    let call = request.call.as_deref().map(call_id).transpose()?;
     let channel = request.channel.unwrap_or(if call.is_some() { Channel::Phone } else { Channel::Web });
     let origin = Origin { call, channel, split_from: request.split_from, ..Origin::default() };
     let ticket = http.app.ticket_create(&who.actor, origin, request.citizen, request.matter).await?;
@@ -110,15 +110,20 @@ async fn ticket_command(
     headers: HeaderMap,
     Body(command): Body<Command>,
 ) -> Result<Json<TicketView>, Problem> {
-    let if_version = match headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()) {
-        None | Some("*") => None,
-        Some(tag) => Some(
-            tag.trim()
-                .trim_start_matches("W/")
-                .trim_matches('"')
-                .parse::<u64>()
-                .map_err(|_| Problem::bad_request("If-Match 应为工单的 version,例如 If-Match: \"3\""))?,
-        ),
-    };
+    let if_version = if_match(&headers)?;
     Ok(Json(http.app.ticket_command(&who.actor, &no, &command, if_version).await?))
+}
+
+fn call_id(text: &str) -> Result<CallId, Problem> {
+    text.parse().map_err(|_| Problem::bad_request(format!("call 应为通话的 id,收到的是 {text:?}")))
+}
+
+/// The version that `If-Match` names; none where any will do.
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(tag) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let wrong = || Problem::bad_request("If-Match 应为工单的 version,例如 If-Match: \"3\"");
+    match tag.to_str().map_err(|_| wrong())?.trim() {
+        "*" => Ok(None),
+        tag => tag.trim_start_matches("W/").trim_matches('"').parse().map(Some).map_err(|_| wrong()),
+    }
 }

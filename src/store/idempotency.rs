@@ -8,8 +8,11 @@ use crate::clock::UnixMillis;
 pub enum Idempotent {
     /// New: do the work, then call [`Store::idempotency_finish`].
     New,
-    /// The first request is not answered yet.
-    Running,
+    /// The first request is not answered yet, or its program ended before it was.
+    Running {
+        /// When it began.
+        since: UnixMillis,
+    },
     /// The same key came with another request.
     Mismatch,
     /// The answer that was given.
@@ -22,7 +25,7 @@ pub enum Idempotent {
 }
 
 impl Store {
-    /// Takes a key of a user for a request, named by the hash of its method, path and body.
+    /// Takes a key of a user for a request, named by the hash of its method, path, query and body.
     pub async fn idempotency_begin(
         &self,
         scope: &str,
@@ -48,7 +51,7 @@ impl Store {
                     return Ok(Idempotent::New);
                 }
                 let row = sqlx::query(
-                    "SELECT request_hash, status, body FROM idempotency WHERE scope = $1 AND idem_key = $2",
+                    "SELECT request_hash, status, body, created_at FROM idempotency WHERE scope = $1 AND idem_key = $2",
                 )
                 .bind(scope)
                 .bind(key)
@@ -57,9 +60,11 @@ impl Store {
                 if row.text("request_hash")? != request_hash {
                     return Ok(Idempotent::Mismatch);
                 }
-                let status = row.int_opt("status")?;
+                let Some(status) = row.int_opt("status")? else {
+                    return Ok(Idempotent::Running { since: row.millis("created_at")? });
+                };
                 let body = row.text_opt("body")?.unwrap_or_default();
-                Ok(status.map_or(Idempotent::Running, |status| Idempotent::Answered { status: status as u16, body }))
+                Ok(Idempotent::Answered { status: status as u16, body })
             })
         })
         .await

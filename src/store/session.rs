@@ -95,6 +95,18 @@ impl Store {
         .await
     }
 
+    /// Forgets sessions that have run out by `now`; gives how many.
+    pub async fn session_trim(&self, now: UnixMillis) -> Result<u64> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done =
+                    sqlx::query("DELETE FROM session WHERE expires_at <= $1").bind(now.0).execute(&mut tx.conn).await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+
     /// Ends every session of a user: the password changed, or the account was closed.
     pub async fn session_delete_of(&self, user: &UserName) -> Result<()> {
         let user = user.clone();

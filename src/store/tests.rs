@@ -463,6 +463,12 @@ fn users_and_sessions() {
         assert!(store.session_get(&session.token, t.plus(2 * MINUTE)).await.unwrap().is_none(), "over");
         store.session_delete(&session.token).await.unwrap();
         assert!(store.session_get(&session.token, t).await.unwrap().is_none());
+        let (short, long) = (MINUTE, 3 * MINUTE);
+        let over = store.session_create(&name, short, t).await.unwrap();
+        let lasting = store.session_create(&name, long, t).await.unwrap();
+        assert_eq!(store.session_trim(t.plus(2 * MINUTE)).await.unwrap(), 1);
+        assert!(store.session_get(&over.token, t).await.unwrap().is_none(), "trimmed");
+        assert!(store.session_get(&lasting.token, t).await.unwrap().is_some(), "kept");
         let missing = store.session_create(&"nobody-at-all".into(), MINUTE, t).await;
         assert!(missing.is_err(), "foreign keys are on, and one failure spoils no other write");
         store.ping().await.unwrap();
@@ -521,10 +527,18 @@ fn events_resume_and_keys_answer_again() {
         let key = t.0.to_string();
         let begin = |hash: &'static str| store.idempotency_begin("admin", &key, hash, t);
         assert_eq!(begin("h").await.unwrap(), Idempotent::New);
-        assert_eq!(begin("h").await.unwrap(), Idempotent::Running);
+        assert_eq!(begin("h").await.unwrap(), Idempotent::Running { since: t });
+        store.idempotency_release("admin", &key).await.unwrap();
+        assert_eq!(begin("h").await.unwrap(), Idempotent::New, "freed");
         store.idempotency_finish("admin", &key, 201, "{}").await.unwrap();
         assert_eq!(begin("h").await.unwrap(), Idempotent::Answered { status: 201, body: "{}".into() });
         assert_eq!(begin("other").await.unwrap(), Idempotent::Mismatch);
+        store.idempotency_release("admin", &key).await.unwrap();
+        assert!(matches!(begin("h").await.unwrap(), Idempotent::Answered { .. }), "an answer is not freed");
+        assert_eq!(store.idempotency_begin("8001", &key, "other", t).await.unwrap(), Idempotent::New, "another's key");
+        assert_eq!(store.idempotency_trim(t).await.unwrap(), 0);
+        assert_eq!(store.idempotency_trim(t.plus(MINUTE)).await.unwrap(), 2);
+        assert_eq!(begin("other").await.unwrap(), Idempotent::New, "forgotten");
     });
 }
 
