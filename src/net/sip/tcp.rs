@@ -4,9 +4,12 @@ use super::{
     Inbox, in_use,
     table::{Opened, Sent, Table},
 };
-use crate::sip::{
-    endpoint::{self, Access, Flow, Transport},
-    message::{Frame, FrameError, Framer},
+use crate::{
+    net::clock,
+    sip::{
+        endpoint::{self, Access, Flow, Transport},
+        message::{Frame, FrameError, Framer},
+    },
 };
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -21,7 +24,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::{Instant, timeout, timeout_at},
+    time::{timeout, timeout_at},
 };
 
 /// How long a connection that is read no more stays open for the answers to what it brought.
@@ -206,10 +209,10 @@ async fn read(
     let mut buffer = BytesMut::with_capacity(16 * 1024);
     let mut silent = incoming;
     let mut unfinished = false;
-    let mut deadline = Instant::now() + if incoming { shared.patience.message } else { shared.patience.idle };
+    let mut deadline = clock::now().mono + if incoming { shared.patience.message } else { shared.patience.idle };
     loop {
         buffer.clear();
-        match timeout_at(deadline, reader.read_buf(&mut buffer)).await {
+        match timeout_at(deadline.into(), reader.read_buf(&mut buffer)).await {
             Ok(Ok(length)) if length > 0 => framer.extend(&buffer),
             _ => return,
         }
@@ -248,9 +251,9 @@ async fn read(
         }
         let begun = framer.buffered() > 0;
         if !begun {
-            deadline = Instant::now() + shared.patience.idle;
+            deadline = clock::now().mono + shared.patience.idle;
         } else if !unfinished || messages > 0 {
-            deadline = Instant::now() + shared.patience.message;
+            deadline = clock::now().mono + shared.patience.message;
         }
         unfinished = begun;
     }
@@ -276,15 +279,14 @@ mod tests {
 
     /// Sends `bytes` again and again until the connection is closed; how long that took.
     async fn feed(mut stream: TcpStream, bytes: &[u8]) -> Duration {
-        let began = Instant::now();
+        let began = clock::now().mono;
         let mut answer = [0; 64];
         for piece in bytes.chunks(1).cycle() {
             if stream.write_all(piece).await.is_err() {
                 break;
             }
-            match timeout(Duration::from_millis(10), stream.read(&mut answer)).await {
-                Ok(Ok(0) | Err(_)) => break,
-                Ok(Ok(_)) | Err(_) => {}
+            if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(10), stream.read(&mut answer)).await {
+                break;
             }
             assert!(began.elapsed() < Duration::from_secs(20), "it is never closed");
         }
