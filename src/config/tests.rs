@@ -316,3 +316,47 @@ fn the_shipped_flow_needs_no_english_queue() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].is_warning() && found[0].what.contains("english"), "{found:?}");
 }
+
+#[test]
+fn rtp_ports_that_are_all_in_use_are_named() {
+    let folder = Folder::new("rtp");
+    let mut configuration = load(None, &folder.0).unwrap();
+    let of_rtp = |configuration: &Configuration| {
+        let faults = port_faults(configuration).into_iter().map(|fault| fault.to_string());
+        faults.filter(|fault| fault.contains("RTP")).collect::<Vec<_>>()
+    };
+    // An even port and the one above it, whichever the system has free.
+    let (first, held) = (0..1_000)
+        .find_map(|_| {
+            let even = UdpSocket::bind("127.0.0.1:0").ok()?;
+            let port = even.local_addr().ok()?.port();
+            let odd = UdpSocket::bind(("127.0.0.1", port.checked_add(1)?)).ok()?;
+            port.is_multiple_of(2).then_some((port, (even, odd)))
+        })
+        .expect("two free ports");
+    configuration.settings.media.ports = first..=first + 1;
+    let faults = of_rtp(&configuration);
+    assert!(faults.len() == 1 && faults[0].contains(&format!("{first}-{}", first + 1)), "{faults:?}");
+    assert!(faults[0].contains("[media] ports"), "{faults:?}");
+    drop(held);
+    assert_eq!(of_rtp(&configuration), Vec::<String>::new());
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_and_a_faulty_flow_are_said_once() {
+    let folder = Folder::new("data-folder");
+    let settings = "data = \"taken\"\n[recording]\ncreate_key = true\n[[queue]]\nname = \"general\"\n\
+                    [[profile]]\nname = \"trunk\"\nkind = \"trunk\"\nlisten = [\"udp:127.0.0.1:5060\"]\nallow = [\"127.0.0.0/8\"]\n\
+                    [[profile.number]]\nmatch = [\"12345\"]\nflow = \"mine\"\n";
+    let path = folder.write("hotline.toml", settings);
+    folder.write(
+        "ivr-flows/mine.toml",
+        "version = 1\nstart = \"a\"\n[node.a]\nplay = [\"prompts/zh/welcome.wav\"]\nnext = \"nowhere\"\n",
+    );
+    folder.write("taken", "a file");
+    let faults = load(Some(&path), &folder.0).unwrap_err().faults;
+    assert_found(&faults, "hotline.toml", 0, "data folder");
+    assert_found(&faults, "mine.toml", 5, "nowhere");
+    let followed = faults.iter().filter(|f| f.to_string().contains("no flow") || f.to_string().contains("key"));
+    assert_eq!(followed.count(), 0, "{faults:#?}");
+}
