@@ -3,6 +3,7 @@
 //! [`App`] is what the API holds on to: the store, the present ([`live::Live`]), the event stream, and the way to the
 //! switch. It is made once, in [`setup`].
 
+mod accounts;
 pub mod agents;
 pub mod calls;
 pub mod events;

@@ -1,7 +1,7 @@
 //! From a loaded configuration to a running program: what is opened in which order, and what is refused.
 
 use super::{
-    AgentSeat, App,
+    AgentSeat, App, accounts,
     events::Events,
     live::Live,
     outbox::{self, Bell},
@@ -38,8 +38,8 @@ use crate::{
         smpp,
         template::{Purpose, Templates},
     },
-    store::{HotlineRow, Spool, Store, StoreOptions, UserRow, hash_password, sip_ha1s},
-    ticket::{Role, Rules},
+    store::{DatabaseUse, HotlineRow, Spool, Store, StoreOptions},
+    ticket::Rules,
 };
 use anyhow::{Context, bail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -59,13 +59,16 @@ const NONCE_LIFE: Duration = Duration::from_secs(300);
 /// Opens the database of a configuration and brings its schema up to date.
 ///
 /// # Errors
-/// The database is away, refuses, or was used by a newer program.
+/// The database is away, refuses, was used by a newer program, or belongs to a sandbox where this is none (or the other
+/// way round).
 pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
     let options = StoreOptions { node: settings.node, ..StoreOptions::default() };
     let now = clock::now().wall;
-    Store::open(settings.database_url.expose(), options, now)
+    let store = Store::open(settings.database_url.expose(), options, now)
         .await
-        .context("the database cannot be opened: see [database] url")
+        .context("the database cannot be opened: see [database] url")?;
+    store.claim_for(DatabaseUse::of(settings.sandbox)).await?;
+    Ok(store)
 }
 
 /// Starts everything of a configuration on an open store. What comes back runs until it is told to end.
@@ -82,7 +85,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let key = recording_key(&settings)?;
     let (spool, recovered) =
         Spool::open(&settings.data_dir.join("spool")).await.context("the spool cannot be opened")?;
-    keep_users(&store, &settings).await?;
+    accounts::keep(&store, &settings).await?;
 
     let (switch, inbox) = SwitchHandle::new();
     let media = start_media(&settings, key.clone(), &switch)?;
@@ -407,66 +410,6 @@ fn hotline_directory(settings: &Settings, rows: Vec<HotlineRow>) -> HashMap<Hotl
         directory.insert(hotline.number.clone(), entry(mode, true, &hotline.name, uri, hotline.calendar.clone()));
     }
     directory
-}
-
-/// A user as the settings want it.
-struct WantedUser<'a> {
-    name: String,
-    display_name: String,
-    role: Option<Role>,
-    unit: Option<String>,
-    agent: Option<AgentNo>,
-    password: &'a str,
-}
-
-/// Brings the users of the settings into the store; a password that did not change is not hashed again.
-async fn keep_users(store: &Store, settings: &Settings) -> anyhow::Result<()> {
-    let known: HashMap<String, UserRow> =
-        store.user_list().await?.into_iter().map(|user| (user.name.to_string(), user)).collect();
-    let agents = settings.agents.iter().map(|agent| WantedUser {
-        name: agent.number.to_string(),
-        display_name: agent.name.clone(),
-        role: if agent.supervisor { Some(Role::Supervisor) } else { Some(Role::Agent) },
-        unit: None,
-        agent: Some(agent.number.clone()),
-        password: agent.password.expose(),
-    });
-    let users = settings.users.iter().map(|user| WantedUser {
-        name: user.name.to_string(),
-        display_name: user.name.to_string(),
-        role: Role::from_name(&user.role),
-        unit: user.unit.clone(),
-        agent: None,
-        password: user.password.expose(),
-    });
-    let mut rows = Vec::new();
-    for WantedUser { name, display_name, role, unit, agent, password } in agents.chain(users) {
-        let role = role.with_context(|| format!("user {name}: no such role"))?;
-        let ha1s = sip_ha1s(&name, "hotline", password);
-        let before = known.get(&name);
-        let same = before.is_some_and(|user| user.sip_ha1_sha256.as_ref() == Some(&ha1s.1) && user.role == role);
-        if same {
-            continue;
-        }
-        let hash =
-            if settings.sandbox { crate::store::hash_password_quickly(password) } else { hash_password(password) };
-        rows.push(UserRow {
-            name: name.into(),
-            display_name,
-            role,
-            unit: unit.map(Into::into),
-            agent,
-            password_hash: hash?,
-            sip_ha1_md5: Some(ha1s.0),
-            sip_ha1_sha256: Some(ha1s.1),
-            active: true,
-            created_at: clock::now().wall,
-        });
-    }
-    if !rows.is_empty() {
-        store.user_upsert(rows).await?;
-    }
-    Ok(())
 }
 
 /// This host's own addresses.

@@ -14,6 +14,7 @@ pub mod event;
 pub mod hotline;
 pub mod idempotency;
 pub mod ingest;
+mod installation;
 pub mod message;
 pub mod number_block;
 pub mod page;
@@ -40,6 +41,7 @@ pub use self::{
     callback::NewCallback,
     hotline::HotlineRow,
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
+    installation::DatabaseUse,
     message::{MessageFilter, MessageRow, NewMessage},
     recording::RecordingRow,
     spool::{Recovered, Spool, SpooledWaiter},

@@ -383,6 +383,22 @@ fn users_and_sessions() {
 }
 
 #[test]
+fn a_sandbox_database_stays_one() {
+    on_each(|store, _| async move {
+        store.claim_for(DatabaseUse::Sandbox).await.unwrap();
+        store.claim_for(DatabaseUse::Sandbox).await.unwrap();
+        let refused = store.claim_for(DatabaseUse::Centre).await;
+        assert!(matches!(refused, Err(StoreError::SandboxDatabase)), "{refused:?}");
+        store.claim_for(DatabaseUse::Sandbox).await.unwrap();
+    });
+    on_each(|store, _| async move {
+        store.claim_for(DatabaseUse::Centre).await.unwrap();
+        let refused = store.claim_for(DatabaseUse::Sandbox).await;
+        assert!(matches!(refused, Err(StoreError::CentreDatabase)), "{refused:?}");
+    });
+}
+
+#[test]
 fn a_changed_audit_row_is_found() {
     on_each(|store, t| async move {
         for n in 0..3 {
