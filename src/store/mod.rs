@@ -19,6 +19,7 @@ pub mod message;
 pub mod number_block;
 pub mod page;
 pub mod recording;
+mod reference;
 mod schema;
 pub mod session;
 pub mod spool;

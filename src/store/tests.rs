@@ -127,6 +127,19 @@ fn ended(accepted: &AcceptedCall, at: UnixMillis, contact: Option<ContactKind>) 
     FinishedCall { row, contact, callback }
 }
 
+/// Units of these codes that take tickets.
+async fn units(store: &Store, codes: &[&str]) {
+    let row = |code: &&str| UnitRow {
+        code: (*code).into(),
+        name: (*code).to_owned(),
+        parent: None,
+        kind: "department".to_owned(),
+        active: true,
+        detail: Value::Null,
+    };
+    store.unit_upsert(codes.iter().map(row).collect()).await.expect("units");
+}
+
 async fn give(store: &Store, no: &TicketNo, by: &Actor, command: Value, at: UnixMillis) -> crate::ticket::Case {
     let command: Command = serde_json::from_value(command).expect("a command");
     let rules = Rules::default();
@@ -141,6 +154,7 @@ fn a_ticket_lives_through_the_story() {
         let agent = Actor::centre(Role::Agent, "8001");
         let dispatcher = Actor::centre(Role::Dispatcher, "dispatcher");
         let unit = Actor::unit("housing", "housing");
+        units(&store, &["housing"]).await;
         let mut heard = store.subscribe();
         let case = store.ticket_insert(store.ticket_draft(origin, citizen, t), &agent).await.unwrap();
         let no = case.ticket.no.clone();
@@ -379,6 +393,54 @@ fn users_and_sessions() {
         assert!(missing.is_err(), "foreign keys are on, and one failure spoils no other write");
         store.ping().await.unwrap();
         user::hash_password("a strong one").unwrap();
+    });
+}
+
+#[test]
+fn a_step_into_nothing_is_refused() {
+    on_each(|store, t| async move {
+        let (dispatcher, rules) = (Actor { role: Role::Dispatcher, ..Actor::system() }, Rules::default());
+        let register = json!({"command": "register", "matter": {"title": "路灯"}});
+        let mut numbers = Vec::new();
+        for _ in 0..3 {
+            let origin = Origin { channel: Channel::Web, ..Origin::default() };
+            let draft = store.ticket_draft(origin, Citizen::default(), t);
+            let no = store.ticket_insert(draft, &dispatcher).await.unwrap().ticket.no;
+            numbers.push(give(&store, &no, &dispatcher, register.clone(), t).await.ticket.no);
+        }
+        let [first, second, third] = &numbers[..] else { panic!("three") };
+        units(&store, &["real"]).await;
+        let closed = UnitRow { active: false, ..store.unit_get(&"real".into()).await.unwrap() };
+        store.unit_upsert(vec![UnitRow { code: "closed".into(), ..closed }]).await.unwrap();
+        let refused = |no: &TicketNo, command: Value| {
+            let (store, no, by, rules) = (store.clone(), no.clone(), dispatcher.clone(), rules.clone());
+            async move {
+                let command: Command = serde_json::from_value(command).unwrap();
+                match store.ticket_apply(&no, &command, Applying::plain(&by, &rules), t).await {
+                    Err(StoreError::Rejected(why)) => why.code(),
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        for lead in ["nowhere", "closed"] {
+            assert_eq!(refused(first, json!({"command": "dispatch", "lead": lead})).await, "unknown_unit");
+        }
+        let assist = json!({"command": "dispatch", "lead": "real", "assist": ["nowhere"]});
+        assert_eq!(refused(first, assist).await, "unknown_unit");
+        let nowhere = json!({"command": "merge", "into": "000000000000000"});
+        assert_eq!(refused(first, nowhere).await, "unknown_ticket");
+        assert_eq!(store.ticket_get(first).await.unwrap().ticket.version, 2, "nothing was written");
+        give(&store, second, &dispatcher, json!({"command": "merge", "into": third}), t).await;
+        assert_eq!(refused(first, json!({"command": "merge", "into": second})).await, "unknown_ticket");
+        let split = Origin { split_from: Some("000000000000000".into()), ..Origin::default() };
+        let orphan = store.ticket_insert(store.ticket_draft(split, Citizen::default(), t), &dispatcher).await;
+        assert!(matches!(orphan, Err(StoreError::Rejected(ref why)) if why.code() == "unknown_ticket"), "{orphan:?}");
+        let draft = store.ticket_draft(Origin::default(), Citizen::default(), t);
+        let call = store.ticket_insert(draft, &dispatcher).await.unwrap().ticket.no;
+        let chase = |no: &TicketNo| json!({"command": "complete", "kind": "chasing", "chases": no});
+        assert_eq!(refused(&call, chase(second)).await, "unknown_ticket");
+        give(&store, &call, &dispatcher, chase(third), t).await;
+        give(&store, first, &dispatcher, json!({"command": "dispatch", "lead": "real"}), t).await;
     });
 }
 

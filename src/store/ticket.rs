@@ -4,6 +4,7 @@ use super::{
     Page, Paged, Result, Store, StoreError, assignment,
     event::{self, NewEvent},
     message::{self, NewMessage},
+    reference,
     sql::{Columns, runs, to_json, values},
     writer::Tx,
 };
@@ -245,6 +246,7 @@ impl Store {
             Box::pin(async move {
                 let day = |at| super::sql::day(at, offset);
                 let t = &case.ticket;
+                reference::of_origin(tx, &t.origin).await?;
                 if insert_new(tx, &[t], day).await?.is_empty() {
                     return Err(StoreError::Conflict("the ticket"));
                 }
@@ -374,6 +376,7 @@ impl Store {
         let ids: Vec<u64> = messages.iter().map(|_| self.new_id()).collect();
         self.write(move |tx| {
             Box::pin(async move {
+                reference::of_events(tx, &happened).await?;
                 save(tx, &before, &case, &happened, |at| super::sql::day(at, offset), now).await?;
                 for (id, new) in ids.into_iter().zip(messages) {
                     message::insert(tx, id, &new, super::sql::day(now, offset), now).await?;
