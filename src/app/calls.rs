@@ -64,9 +64,42 @@ fn on_call(actor: &Actor, record: &CallRecord) -> bool {
         || record.legs.iter().any(|leg| matches!(&leg.role, LegRole::Agent { agent } if agent == own))
 }
 
-/// The record that a stored row was made of.
-pub fn record_of(row: &CallRow) -> Result<CallRecord, StoreError> {
-    serde_json::from_value(row.detail.clone()).map_err(|error| StoreError::Corrupt(format!("call {}: {error}", row.id)))
+/// The record that a stored row was made of. A row that was fed before its call had told anything, or whose record
+/// cannot be read, is shown by its columns: one row never fails a page.
+pub fn record_of(row: &CallRow) -> CallRecord {
+    if !row.detail.is_null() {
+        match serde_json::from_value(row.detail.clone()) {
+            Ok(record) => return record,
+            Err(error) => {
+                tracing::error!(call = %row.id, %error, "a call's record cannot be read; its columns are shown")
+            }
+        }
+    }
+    let named = |name: &str| serde_json::from_value(serde_json::Value::from(name)).ok();
+    CallRecord {
+        id: row.id,
+        sip_call_id: row.sip_call_id.clone(),
+        from: row.from_number.clone().unwrap_or_default(),
+        dialled: row.dialled.clone().unwrap_or_default(),
+        state: match row.ended_at {
+            Some(_) => StateName::Ended,
+            None => named(&row.state).unwrap_or(StateName::Ivr),
+        },
+        started_at: row.started_at,
+        answered_at: row.answered_at.or(Some(row.started_at)),
+        queue: row.queue.clone(),
+        enqueued_at: row.enqueued_at,
+        served_at: None,
+        agent: row.agent.clone(),
+        ended_at: row.ended_at,
+        ending: None,
+        recording: row.recording_id,
+        legs: serde_json::from_value(row.legs.clone()).unwrap_or_default(),
+        three_way: Vec::new(),
+        keys: String::new(),
+        ticket: row.ticket_no.is_some(),
+        cdr: true,
+    }
 }
 
 /// The row of a call's record.
@@ -126,7 +159,7 @@ impl App {
             if self.live.call(row.id).is_some() {
                 continue;
             }
-            let record = record_of(row)?;
+            let record = record_of(row);
             if may_see(actor, &record) {
                 items.push(CallView::new(&record, row.ticket_no.as_ref()));
             }
@@ -152,7 +185,7 @@ impl App {
             return Ok(((*record).clone(), ticket_no));
         }
         match self.store.call_get(id).await {
-            Ok(row) => Ok((record_of(&row)?, row.ticket_no)),
+            Ok(row) => Ok((record_of(&row), row.ticket_no)),
             Err(StoreError::NotFound(_)) => Err(AppError::NotFound("通话")),
             Err(error) => Err(error.into()),
         }
@@ -209,5 +242,53 @@ impl App {
         let who = actor.user.as_ref().map_or("system", |user| user.as_str());
         self.store.audit_append(who, action, object, detail, clock::now().wall).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixMillis;
+    use serde_json::{Value, json};
+
+    fn row(detail: Value) -> CallRow {
+        CallRow {
+            id: CallId(7),
+            sip_call_id: "a@b".into(),
+            direction: "inbound".into(),
+            from_number: Some("13800000001".into()),
+            dialled: Some("12345".into()),
+            state: "accepted".into(),
+            queue: None,
+            agent: Some("8001".into()),
+            started_at: UnixMillis(5),
+            enqueued_at: None,
+            answered_at: None,
+            ended_at: None,
+            ending: None,
+            ticket_id: None,
+            ticket_no: Some("261122010000421".into()),
+            recording_id: None,
+            legs: json!([]),
+            detail,
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_record_is_shown_by_its_columns() {
+        for detail in [Value::Null, json!({"state": "of another program"})] {
+            let record = record_of(&row(detail));
+            assert_eq!((record.id, record.from.as_str(), record.state), (CallId(7), "13800000001", StateName::Ivr));
+            assert_eq!((record.answered_at, record.ticket), (Some(UnixMillis(5)), true));
+            assert_eq!(record.agent.as_ref().map(AgentNo::as_str), Some("8001"));
+        }
+        let ended = record_of(&CallRow { ended_at: Some(UnixMillis(9)), ..row(Value::Null) });
+        assert_eq!((ended.state, ended.ended_at), (StateName::Ended, Some(UnixMillis(9))));
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let record = CallRecord { keys: "1".into(), ..record_of(&row(Value::Null)) };
+        assert_eq!(record_of(&row_of(&record).unwrap()), record);
     }
 }

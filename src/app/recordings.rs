@@ -95,7 +95,7 @@ impl App {
             return Ok(true);
         }
         match self.store.call_get(row.call).await {
-            Ok(call) => Ok(actor.agent.is_some() && record_of(&call)?.agent == actor.agent),
+            Ok(call) => Ok(actor.agent.is_some() && record_of(&call).agent == actor.agent),
             Err(StoreError::NotFound(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }

@@ -7,7 +7,7 @@ use crate::{
     clock::UnixMillis,
     ids::CallId,
     sip::dialog::DialogSnapshot,
-    store::{FinishedCall, Recovered},
+    store::{FinishedCall, RecordingRow, Recovered, StoreError},
 };
 use std::{
     collections::HashMap,
@@ -17,6 +17,9 @@ use std::{
 
 /// How long an unanswered caller may take to send its INVITE again: timer A has doubled to 8 s by then.
 const DOUBT: Duration = Duration::from_secs(10);
+
+/// The pause before the database is asked again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl App {
     /// Closes what an earlier run left open, and gives the dialogs that are still to be ended.
@@ -94,12 +97,46 @@ impl App {
         }
     }
 
-    /// The recording plays up to its last whole second; its row says that it is shortened.
     async fn close_recording(&self, record: &CallRecord) {
-        let Some(mut row) = self.recording_row_of(record, None) else { return };
+        let Some(row) = self.recording_row_of(record, None) else { return };
+        if let Err(error) = self.close_recording_row(RecordingRow { ended_at: record.ended_at, ..row }).await {
+            tracing::error!(call = %record.id, %error, "a shortened recording's row was not kept");
+        }
+    }
+
+    /// Closes the rows of an earlier run that still say `recording`: the word that they had ended never reached the
+    /// database. Tried until the database answers.
+    pub(super) async fn close_left_recordings(&self) {
+        loop {
+            match self.try_close_left_recordings().await {
+                Ok(0) => return,
+                Ok(closed) => return tracing::warn!(closed, "recordings of an earlier run were closed"),
+                Err(error) => {
+                    tracing::warn!(%error, "recordings of an earlier run are still open");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn try_close_left_recordings(&self) -> Result<usize, StoreError> {
+        let rows = self.store.recordings_left_open(self.started.wall).await?;
+        let closed = rows.len();
+        for row in rows {
+            let ended_at = match self.store.call_get(row.call).await {
+                Ok(call) => call.ended_at,
+                Err(StoreError::NotFound(_)) => None,
+                Err(error) => return Err(error),
+            };
+            self.close_recording_row(RecordingRow { ended_at, ..row }).await?;
+        }
+        Ok(closed)
+    }
+
+    /// The recording plays up to its last whole second; its row says that it is shortened.
+    async fn close_recording_row(&self, mut row: RecordingRow) -> Result<(), StoreError> {
         row.state = "shortened".to_owned();
         row.shortened = true;
-        row.ended_at = record.ended_at;
         let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
         let length = tokio::task::spawn_blocking(move || {
             crate::net::recording::export_wav(&path, &key, std::io::Cursor::new(Vec::new())).map(|found| found.length)
@@ -108,9 +145,7 @@ impl App {
             Ok(Ok(length)) => row.duration_ms = length.as_millis() as i64,
             _ => row.state = "missing".to_owned(),
         }
-        if let Err(error) = self.store.recording_upsert(row).await {
-            tracing::error!(call = %record.id, %error, "a shortened recording's row was not kept");
-        }
+        self.store.recording_upsert(row).await
     }
 
     /// Ends dialogs of an earlier run.

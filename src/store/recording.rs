@@ -59,7 +59,8 @@ fn read(row: &AnyRow) -> Result<RecordingRow> {
 }
 
 impl Store {
-    /// Writes a recording as it is now, and joins it to its call.
+    /// Writes a recording as it is now, and joins it to its call. One that is over is never opened again, whichever word
+    /// comes last, and a record that is known stays known.
     pub async fn recording_upsert(&self, r: RecordingRow) -> Result<()> {
         let day = self.day(r.started_at);
         self.write(move |tx| {
@@ -67,9 +68,10 @@ impl Store {
                 sqlx::query(
                     "INSERT INTO recording (id, call_id, ticket_no, path, state, started_at, day, ended_at, duration_ms, \
                      shortened, gaps, confidential, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-                     ON CONFLICT (id) DO UPDATE SET ticket_no = excluded.ticket_no, state = excluded.state, \
-                     ended_at = excluded.ended_at, duration_ms = excluded.duration_ms, shortened = excluded.shortened, \
-                     gaps = excluded.gaps, confidential = excluded.confidential, detail = excluded.detail",
+                     ON CONFLICT (id) DO UPDATE SET ticket_no = COALESCE(excluded.ticket_no, recording.ticket_no), \
+                     state = excluded.state, ended_at = excluded.ended_at, duration_ms = excluded.duration_ms, shortened = excluded.shortened, \
+                     gaps = excluded.gaps, confidential = excluded.confidential, detail = excluded.detail \
+                     WHERE recording.state = 'recording' OR excluded.state <> 'recording'",
                 )
                 .bind(r.id.0 as i64)
                 .bind(r.call.0 as i64)
@@ -95,6 +97,15 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// Recordings that began before `before` and whose end nobody wrote down.
+    pub async fn recordings_left_open(&self, before: UnixMillis) -> Result<Vec<RecordingRow>> {
+        let rows = sqlx::query("SELECT * FROM recording WHERE state = 'recording' AND started_at < $1 ORDER BY id")
+            .bind(before.0)
+            .fetch_all(self.reader())
+            .await?;
+        rows.iter().map(read).collect()
     }
 
     /// The recording of this id.

@@ -224,7 +224,8 @@ fn a_call_has_one_ticket_however_often_it_comes() {
     on_each(|store, t| async move {
         let base = store.new_id();
         let calls: Vec<_> = (0..70).map(|n| accepted(&store, base + n, t)).collect();
-        let items: Vec<_> = calls.iter().map(|c| Ingest { accepted: c.clone(), finished: None }).collect();
+        let items: Vec<_> =
+            calls.iter().map(|c| Ingest { accepted: c.clone(), progress: None, finished: None }).collect();
         store.ingest(items.clone()).await.unwrap();
         store.ingest(items).await.unwrap();
         let first = store.ticket_ensure_for_call(calls[0].clone()).await.unwrap();
@@ -238,6 +239,7 @@ fn a_call_has_one_ticket_however_often_it_comes() {
         let finish: Vec<_> = calls[..2]
             .iter()
             .map(|c| Ingest {
+                progress: None,
                 accepted: c.clone(),
                 finished: Some(ended(c, t.plus(MINUTE), Some(ContactKind::Abandoned))),
             })
@@ -249,7 +251,7 @@ fn a_call_has_one_ticket_however_often_it_comes() {
         let row = store.call_get(calls[1].call).await.unwrap();
         assert_eq!((row.state.as_str(), row.ticket_no), ("ended", Some(case.ticket.no)));
         // A late word on an ended call does not open it again.
-        store.ingest(vec![Ingest { accepted: calls[1].clone(), finished: None }]).await.unwrap();
+        store.ingest(vec![Ingest { accepted: calls[1].clone(), progress: None, finished: None }]).await.unwrap();
         assert_eq!(store.call_get(calls[1].call).await.unwrap().state, "ended");
         let filter = CallFilter { sip_call_id: Some(calls[1].sip_call_id.clone()), ..Default::default() };
         assert_eq!(store.call_list(&filter, &Page::default()).await.unwrap().items.len(), 1);
@@ -282,7 +284,7 @@ fn a_draft_that_an_agent_worked_on_stays() {
         let no = store.ticket_ensure_for_call(call.clone()).await.unwrap().ticket.no;
         give(&store, &no, &Actor::centre(Role::Agent, "8001"), json!({"command": "register"}), t).await;
         let finished = Some(ended(&call, t.plus(MINUTE), Some(ContactKind::Abandoned)));
-        store.ingest(vec![Ingest { accepted: call, finished }]).await.unwrap();
+        store.ingest(vec![Ingest { accepted: call, progress: None, finished }]).await.unwrap();
         assert_eq!(store.ticket_get(&no).await.unwrap().ticket.state, State::ToDispatch);
     });
 }
@@ -292,7 +294,11 @@ fn pages_hold_each_row_once() {
     on_each(|store, t| async move {
         let base = store.new_id();
         let items = (0..25)
-            .map(|n| Ingest { accepted: accepted(&store, base + n, UnixMillis(t.0 - (n as i64 / 5))), finished: None })
+            .map(|n| Ingest {
+                accepted: accepted(&store, base + n, UnixMillis(t.0 - (n as i64 / 5))),
+                progress: None,
+                finished: None,
+            })
             .collect();
         store.ingest(items).await.unwrap();
         let filter = TicketFilter { from: Some(UnixMillis(t.0 - 10)), ..Default::default() };
@@ -445,6 +451,38 @@ fn a_step_into_nothing_is_refused() {
 }
 
 #[test]
+fn a_recording_that_is_over_stays_over() {
+    on_each(|store, t| async move {
+        let id = store.new_id();
+        let begun = RecordingRow {
+            id: crate::ids::RecordingId(id),
+            call: CallId(id),
+            ticket_no: Some("261122010000421".into()),
+            path: "a/b".into(),
+            state: "recording".into(),
+            started_at: t,
+            ended_at: None,
+            duration_ms: 0,
+            shortened: false,
+            gaps: 0,
+            confidential: false,
+            detail: Value::Null,
+        };
+        store.recording_upsert(begun.clone()).await.unwrap();
+        let open = store.recordings_left_open(t.plus(MINUTE)).await.unwrap();
+        assert!(open.contains(&begun), "{open:?}");
+        assert!(!store.recordings_left_open(t).await.unwrap().contains(&begun), "of this run");
+        let done = RecordingRow { ticket_no: None, state: "complete".into(), duration_ms: 5000, ..begun.clone() };
+        store.recording_upsert(done.clone()).await.unwrap();
+        let known = RecordingRow { ticket_no: begun.ticket_no.clone(), ..done };
+        assert_eq!(store.recording_get(begun.id).await.unwrap(), known);
+        // The word that it began comes last.
+        store.recording_upsert(RecordingRow { ticket_no: None, ..begun.clone() }).await.unwrap();
+        assert_eq!(store.recording_get(begun.id).await.unwrap(), known);
+    });
+}
+
+#[test]
 fn a_sandbox_database_stays_one() {
     on_each(|store, _| async move {
         store.claim_for(DatabaseUse::Sandbox).await.unwrap();
@@ -559,6 +597,7 @@ async fn a_locked_database_is_unavailable_and_comes_back() {
     other.execute("ROLLBACK").await.unwrap();
     wait_until(|| spool.backlog() == 0).await;
     assert!(store.ticket_of_call(call.call).await.unwrap().is_some());
+    assert_eq!(store.call_get(call.call).await.unwrap().detail, json!({"state": "ivr"}), "what was noted is fed, too");
     store.audit_append("a", "b", "c", "d", now()).await.unwrap();
     feeder.abort();
 }

@@ -86,7 +86,7 @@ impl Spool {
 /// Calls to copy, and what each counts in the backlog: one as accepted, one as finished.
 async fn waiting(conn: &mut SqliteConnection) -> Result<(Vec<Ingest>, Vec<i64>)> {
     let rows = sqlx::query(
-        "SELECT body, finished, fed FROM accepted WHERE ((fed = 0 AND progress IS NOT NULL) OR finished IS NOT NULL) AND stuck = 0 \
+        "SELECT body, progress, finished, fed FROM accepted WHERE ((fed = 0 AND progress IS NOT NULL) OR finished IS NOT NULL) AND stuck = 0 \
          ORDER BY call LIMIT $1",
     )
     .bind(ROUND as i64)
@@ -95,10 +95,13 @@ async fn waiting(conn: &mut SqliteConnection) -> Result<(Vec<Ingest>, Vec<i64>)>
     let (mut items, mut weights) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for row in rows {
         let (body, finished): (String, Option<String>) = (row.try_get("body")?, row.try_get("finished")?);
+        let progress: Option<String> = row.try_get("progress")?;
         let fed: i64 = row.try_get("fed")?;
         weights.push(1 - fed + i64::from(finished.is_some()));
         let finished = finished.map(|text| from_json(&text)).transpose()?;
-        items.push(Ingest { accepted: from_json(&body)?, finished });
+        // A progress that cannot be read is no reason to keep the call from the store.
+        let progress = progress.and_then(|text| from_json(&text).ok());
+        items.push(Ingest { accepted: from_json(&body)?, progress, finished });
     }
     Ok((items, weights))
 }
