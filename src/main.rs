@@ -11,7 +11,7 @@ use hotline::{
     ivr::Caller,
     net::clock,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -23,6 +23,8 @@ use tracing_subscriber::EnvFilter;
 
 /// How long a drain waits for those who still talk.
 const DRAIN: Duration = Duration::from_secs(2 * 3600);
+/// The bounds of the histograms of times, from a fast write to a long wait.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
 /// Open files that a busy node needs: two sockets a leg, and connections.
 const OPEN_FILES: u64 = 262_144;
 
@@ -100,7 +102,11 @@ fn main() -> ExitCode {
     let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(place) => run(serve(place)),
         Command::Demo { r#break } => run(sandboxed::demo(r#break)),
-        Command::Check(place) => printed(config::cmd_check(place.config.as_deref(), &place.data)),
+        Command::Check(place) => run(async move {
+            let now = clock::now().wall;
+            let report = hotline::app::check::check(place.config.as_deref(), &place.data, now).await;
+            printed((report.to_string(), report.is_ok()))
+        }),
         Command::Flow(FlowCommand::Check { flow, place }) => {
             printed(config::cmd_flow_check(place.config.as_deref(), &place.data, flow.as_deref()))
         }
@@ -152,7 +158,10 @@ fn start_log(filter: &str, json: bool) {
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new().install_recorder().context("metrics")
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()
+        .context("metrics")
 }
 
 /// Raises the limit of open files as far as the system allows.

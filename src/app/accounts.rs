@@ -4,10 +4,9 @@ use crate::{
     config::Settings,
     ids::{AgentNo, UnitCode, UserName},
     net::clock,
-    store::{Store, UserRow, hash_password, hash_password_quickly, sip_ha1s},
+    store::{Store, StoreError, UserRow, hash_password, hash_password_quickly, sip_ha1s},
     ticket::Role,
 };
-use anyhow::Context;
 use std::collections::{HashMap, HashSet};
 
 /// The realm of the digests that are kept with a user.
@@ -35,26 +34,22 @@ impl Wanted<'_> {
     }
 }
 
-fn wanted(settings: &Settings) -> anyhow::Result<Vec<Wanted<'_>>> {
-    let agents = settings.agents.iter().map(|agent| {
-        Ok(Wanted {
-            name: agent.number.as_str().into(),
-            display_name: agent.name.clone(),
-            role: if agent.supervisor { Role::Supervisor } else { Role::Agent },
-            unit: None,
-            agent: Some(agent.number.clone()),
-            password: agent.password.expose(),
-        })
+fn wanted(settings: &Settings) -> Vec<Wanted<'_>> {
+    let agents = settings.agents.iter().map(|agent| Wanted {
+        name: agent.number.as_str().into(),
+        display_name: agent.name.clone(),
+        role: if agent.supervisor { Role::Supervisor } else { Role::Agent },
+        unit: None,
+        agent: Some(agent.number.clone()),
+        password: agent.password.expose(),
     });
-    let users = settings.users.iter().map(|user| {
-        Ok(Wanted {
-            name: user.name.clone(),
-            display_name: user.name.to_string(),
-            role: Role::from_name(&user.role).with_context(|| format!("user {}: no such role", user.name))?,
-            unit: user.unit.as_deref().map(UnitCode::from),
-            agent: None,
-            password: user.password.expose(),
-        })
+    let users = settings.users.iter().map(|user| Wanted {
+        name: user.name.clone(),
+        display_name: user.name.to_string(),
+        role: user.role,
+        unit: user.unit.as_deref().map(UnitCode::from),
+        agent: None,
+        password: user.password.expose(),
     });
     agents.chain(users).collect()
 }
@@ -63,11 +58,11 @@ fn wanted(settings: &Settings) -> anyhow::Result<Vec<Wanted<'_>>> {
 /// password that did not change is not hashed again.
 ///
 /// # Errors
-/// A role that is none; the store's.
-pub(super) async fn keep(store: &Store, settings: &Settings) -> anyhow::Result<()> {
+/// The store's.
+pub(super) async fn keep(store: &Store, settings: &Settings) -> Result<(), StoreError> {
     let known: HashMap<UserName, UserRow> =
         store.user_list().await?.into_iter().map(|user| (user.name.clone(), user)).collect();
-    let wanted = wanted(settings)?;
+    let wanted = wanted(settings);
     let named: HashSet<UserName> = wanted.iter().map(|user| user.name.clone()).collect();
     let mut changed = Vec::new();
     for user in wanted {
@@ -111,13 +106,8 @@ mod tests {
     };
     use std::{path::Path, time::Duration};
 
-    fn user(name: &str, role: &str, password: &str, unit: Option<&str>) -> UserSettings {
-        UserSettings {
-            name: name.into(),
-            role: role.into(),
-            password: Secret::new(password),
-            unit: unit.map(str::to_owned),
-        }
+    fn user(name: &str, role: Role, password: &str, unit: Option<&str>) -> UserSettings {
+        UserSettings { name: name.into(), role, password: Secret::new(password), unit: unit.map(str::to_owned) }
     }
 
     #[tokio::test]
@@ -129,9 +119,9 @@ mod tests {
         let mut settings = Settings::sandbox(Path::new("data"));
         settings.agents.truncate(1);
         settings.users = vec![
-            user("gone", "dispatcher", "old", None),
-            user("clerk", "unit_clerk", "same", Some("unit-a")),
-            user("stays", "auditor", "same", None),
+            user("gone", Role::Dispatcher, "old", None),
+            user("clerk", Role::UnitClerk, "same", Some("unit-a")),
+            user("stays", Role::Auditor, "same", None),
         ];
         keep(&store, &settings).await.unwrap();
         let mut sessions = HashMap::new();
@@ -142,7 +132,7 @@ mod tests {
 
         // One is gone, one moved to another unit, an agent was renamed; one stayed as it was.
         settings.users =
-            vec![user("clerk", "unit_clerk", "same", Some("unit-b")), user("stays", "auditor", "same", None)];
+            vec![user("clerk", Role::UnitClerk, "same", Some("unit-b")), user("stays", Role::Auditor, "same", None)];
         settings.agents[0].name = "张三".into();
         keep(&store, &settings).await.unwrap();
         assert_eq!(store.user_authenticate(&"gone".into(), "old").await.unwrap(), None);
@@ -156,7 +146,7 @@ mod tests {
         }
 
         // Named again: back with the password that is written now.
-        settings.users.push(user("gone", "dispatcher", "old", None));
+        settings.users.push(user("gone", Role::Dispatcher, "old", None));
         keep(&store, &settings).await.unwrap();
         assert!(store.user_authenticate(&"gone".into(), "old").await.unwrap().is_some());
         assert_eq!(store.session_get(&sessions["gone"], now).await.unwrap().map(|s| s.user.name), None);

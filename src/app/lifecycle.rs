@@ -140,6 +140,7 @@ impl App {
             });
             return;
         }
+        tell_times(&record);
         let Some(finished) = finished(&record) else { return };
         let app = self.clone();
         self.runtime.spawn(async move {
@@ -180,8 +181,9 @@ impl App {
 
     /// The row of a recording that has begun.
     fn recording_begun(&self, record: Arc<CallRecord>) {
+        let ticket_no = self.live.call(record.id).and_then(|call| call.ticket_no);
         if let Some(row) = self.recording_row_of(&record, None) {
-            self.keep_recording(row);
+            self.keep_recording(crate::store::RecordingRow { ticket_no, ..row });
         }
     }
 
@@ -213,6 +215,17 @@ impl App {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
+    }
+}
+
+/// How long the caller waited for our 200 and for an agent, as figures that name nobody.
+fn tell_times(record: &CallRecord) {
+    if let Some(answered_at) = record.answered_at {
+        metrics::histogram!("hotline_call_answer_seconds").record(answered_at.since(record.started_at).as_secs_f64());
+    }
+    if let (Some(enqueued_at), Some(served_at), Some(queue)) = (record.enqueued_at, record.served_at, &record.queue) {
+        metrics::histogram!("hotline_queue_wait_seconds", "queue" => queue.to_string())
+            .record(served_at.since(enqueued_at).as_secs_f64());
     }
 }
 

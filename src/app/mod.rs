@@ -5,7 +5,9 @@
 
 mod accounts;
 pub mod agents;
+mod calendar;
 pub mod calls;
+pub mod check;
 pub mod events;
 mod lifecycle;
 pub mod live;

@@ -1,7 +1,7 @@
 //! From a loaded configuration to a running program: what is opened in which order, and what is refused.
 
 use super::{
-    AgentSeat, App, accounts,
+    AgentSeat, App, accounts, calendar,
     events::Events,
     live::Live,
     outbox::{self, Bell},
@@ -12,11 +12,11 @@ use super::{
 use crate::{
     acd::{self, Acd},
     call::{
-        message::{Clips, HotlineRefusal, HotlineTarget, Settings as CallSettings},
+        message::{Clips, HotlineRefusal, HotlineTarget, QueueSound, Settings as CallSettings},
         topology::RING_BACK,
     },
     config::{Auth, Configuration, DigestAlgorithm, ProfileKind, QueueSettings, Settings, Target, Transport, settings},
-    ids::{AgentNo, HotlineNo, IdGen},
+    ids::{AgentNo, HotlineNo, IdGen, QueueName},
     media::{
         clip::Clip,
         engine::{IpNet, LearnPolicy},
@@ -33,13 +33,8 @@ use crate::{
         endpoint::{Endpoint, EndpointConfig, HostPort},
         registrar::{Registrar, RegistrarConfig},
     },
-    sms::{
-        delivery::Policy,
-        smpp,
-        template::{Purpose, Templates},
-    },
+    sms::{delivery::Policy, smpp},
     store::{DatabaseUse, HotlineRow, Spool, Store, StoreOptions},
-    ticket::Rules,
 };
 use anyhow::{Context, bail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -62,8 +57,9 @@ const NONCE_LIFE: Duration = Duration::from_secs(300);
 /// The database is away, refuses, was used by a newer program, or belongs to a sandbox where this is none (or the other
 /// way round).
 pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
-    let options = StoreOptions { node: settings.node, ..StoreOptions::default() };
     let now = clock::now().wall;
+    let offset_minutes = calendar::offset_minutes(settings, now);
+    let options = StoreOptions { node: settings.node, offset_minutes, ..StoreOptions::default() };
     let store = Store::open(settings.database_url.expose(), options, now)
         .await
         .context("the database cannot be opened: see [database] url")?;
@@ -81,6 +77,10 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let zone = jiff::tz::TimeZone::get(&settings.time_zone).context("time_zone")?;
     view::set_time_zone(zone);
     let now = clock::now();
+    let rules = calendar::rules(&settings, now.wall);
+    if let Some(what) = calendar::alarm(&rules, now.wall).filter(|_| !settings.sandbox) {
+        tracing::warn!("{what}");
+    }
     let ids = IdGen::new(settings.node, now.wall.0);
     let key = recording_key(&settings)?;
     let (spool, recovered) =
@@ -96,8 +96,8 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         events: Events::new(ids.clone()),
         switch,
         bell: Bell::default(),
-        rules: Rules::default(),
-        templates: templates(&settings),
+        rules,
+        templates: settings.sms.as_ref().map(|sms| sms.templates.clone()).unwrap_or_default(),
         recording_key: key,
         runtime: tokio::runtime::Handle::current(),
         started: now,
@@ -115,12 +115,12 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let config = Arc::new(switch_config(&settings, &profiles, &flows, clips, hotlines)?);
     let mut rng = StdRng::from_os_rng();
     let epoch = now.wall.0.max(0) as u64;
-    let queues = settings.queues.iter().map(queue_config).collect::<anyhow::Result<Vec<_>>>()?;
+    let queues = settings.queues.iter().map(queue_config).collect();
     let acd = acd::config::Config { epoch, queues, agents: acd::config::AgentRules::default() };
     let parts = Parts {
         acd: Acd::new(acd, ids.clone(), StdRng::from_seed(rng.random()), now)?,
         auth: Authenticator::new(&config.realm, &rng.random::<[u8; 32]>(), algorithms(&profiles), NONCE_LIFE),
-        registrar: Registrar::new(RegistrarConfig::default()),
+        registrar: Registrar::new(registrar_config(&profiles)),
         endpoint: Endpoint::new(endpoint_config(&settings, &profiles), ids.clone(), rng.random()),
         ids,
         media,
@@ -132,6 +132,8 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     app.end_old_dialogs(old_dialogs).await;
     let doubts = app.clone();
     tokio::spawn(async move { doubts.settle_doubts().await });
+    let left = app.clone();
+    tokio::spawn(async move { left.close_left_recordings().await });
     spool.start_feeder(store);
     start_sms(&app, &settings);
     Ok(app)
@@ -189,16 +191,6 @@ fn retries(first: Duration, longest: Duration) -> Vec<u64> {
     }
     waits.push(longest);
     waits
-}
-
-fn templates(settings: &Settings) -> Templates {
-    let mut templates = Templates::default();
-    for (name, text) in settings.sms.iter().flat_map(|sms| &sms.templates) {
-        if let Ok(purpose) = name.parse::<Purpose>() {
-            templates.texts.insert(purpose, text.clone());
-        }
-    }
-    templates
 }
 
 /// The key that seals recordings; made where the settings allow it.
@@ -266,6 +258,21 @@ fn endpoint_config(settings: &Settings, profiles: &[crate::config::Profile]) -> 
     config
 }
 
+/// What the agents' profile lets register.
+fn registrar_config(profiles: &[crate::config::Profile]) -> RegistrarConfig {
+    let plain = RegistrarConfig::default();
+    let Some(agents) = profiles.iter().find(|profile| profile.kind == ProfileKind::Agents) else { return plain };
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let (min_expires, max_expires) = (seconds(agents.limits.min_expires), seconds(agents.limits.max_expires));
+    RegistrarConfig {
+        min_expires,
+        max_expires,
+        default_expires: plain.default_expires.min(max_expires).max(min_expires),
+        max_addresses: agents.limits.max_registrations,
+        ..plain
+    }
+}
+
 fn algorithms(profiles: &[crate::config::Profile]) -> Vec<Algorithm> {
     let agents = profiles.iter().find(|profile| profile.kind == ProfileKind::Agents && profile.auth == Auth::Digest);
     let offered = agents.map(|profile| profile.algorithms.clone()).unwrap_or_else(|| vec![DigestAlgorithm::Sha256]);
@@ -303,6 +310,7 @@ fn switch_config(
         department_ring: settings.sip.department_ring,
         learn: LearnPolicy::AllowedNets(networks.into()),
         hours: Arc::new(settings.calendars.clone()),
+        queues: settings.queues.iter().map(queue_sound).collect(),
         ..CallSettings::default()
     };
     Ok(Config {
@@ -333,15 +341,17 @@ fn route_to(target: &Target, flows: &BTreeMap<String, Arc<crate::ivr::Flow>>) ->
     })
 }
 
-fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueConfig> {
+fn queue_sound(queue: &QueueSettings) -> (QueueName, QueueSound) {
+    (queue.name.clone(), QueueSound { music: queue.music.clone(), says_position: queue.announce_position })
+}
+
+fn queue_config(queue: &QueueSettings) -> acd::config::QueueConfig {
     use acd::config::{Staffing, Strategy};
     let strategy = match queue.strategy {
         settings::Strategy::LongestIdle => Strategy::LongestIdle,
         settings::Strategy::RoundRobin => Strategy::RoundRobin,
         settings::Strategy::LeastCalls => Strategy::LeastCalls,
-        settings::Strategy::LeastTalkTime => {
-            bail!("queue {}: the strategy least_talk_time is not supported yet", queue.name)
-        }
+        settings::Strategy::LeastTalkTime => Strategy::LeastTalkTime,
         settings::Strategy::TopDown => Strategy::TopDown,
         settings::Strategy::Random => Strategy::Random,
     };
@@ -350,7 +360,7 @@ fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueConfi
         settings::Staffing::SignedIn => Staffing::SignedIn,
         settings::Staffing::Ready => Staffing::Ready,
     };
-    Ok(acd::config::QueueConfig {
+    acd::config::QueueConfig {
         strategy,
         skills: queue.skills.clone(),
         level: queue.level,
@@ -369,11 +379,8 @@ fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueConfi
         announce_position: queue.announce_position,
         announce_wait: queue.announce_wait,
         announce_every: queue.announce_every,
-        exit_keys: queue.exit_keys.clone(),
-        abandoned_resume: queue.abandoned_resume,
-        sticky_agent: queue.sticky_agent,
         ..acd::config::QueueConfig::new(queue.name.clone())
-    })
+    }
 }
 
 fn agent_seats(settings: &Settings) -> HashMap<AgentNo, AgentSeat> {

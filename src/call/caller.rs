@@ -207,7 +207,12 @@ impl Call {
     /// Puts the caller into a queue; its rank is that of the first time.
     pub(super) fn enqueue(&mut self, now: Now, queue: QueueName, priority: u16, front: bool) {
         let enqueued_at = *self.record.enqueued_at.get_or_insert(now.wall);
-        self.record.queue = Some(queue.clone());
+        if self.record.queue.replace(queue.clone()).is_some_and(|before| before != queue)
+            && let Some(caller) = self.leg_mut(self.caller)
+        {
+            // Another queue may have another music.
+            caller.hears = None;
+        }
         self.phase = Phase::Waiting { ringing: None };
         self.say(Said::Enqueued { queue: queue.clone() });
         let call = self.record.id;
@@ -253,11 +258,15 @@ impl Call {
         }
     }
 
-    /// The place in the queue is said over the music.
-    pub(super) fn say_position(&mut self, position: usize, _estimate: Option<Duration>) {
+    /// The place in the queue and the estimated wait are said over the music, as the queue wants it.
+    pub(super) fn say_position(&mut self, position: usize, estimate: Option<Duration>) {
         let quiet = self.leg(self.caller).is_some_and(|leg| leg.announcing.is_none());
         if quiet && matches!(self.phase, Phase::Waiting { ringing: None }) {
-            self.announce(self.caller, &ivr::say::position(position));
+            let sound = self.record.queue.as_ref().and_then(|queue| self.settings.queues.get(queue));
+            let says_position = sound.is_none_or(|sound| sound.says_position);
+            let mut clips = if says_position { ivr::say::position(position) } else { Vec::new() };
+            clips.extend(estimate.map(ivr::say::wait_estimate).into_iter().flatten());
+            self.announce(self.caller, &clips);
         }
     }
 

@@ -5,7 +5,7 @@ use jiff::{Timestamp, civil::Date, civil::Weekday, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Minutes of a day, from the first to before the second.
-type Span = (u16, u16);
+pub type Span = (u16, u16);
 
 /// One calendar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,11 @@ impl Calendar {
         }
         self.week[first..=last].iter_mut().for_each(|spans| spans.push(span));
         Some(())
+    }
+
+    /// The hours of a Monday, in the order in which they were written.
+    pub fn monday(&self) -> &[Span] {
+        &self.week[0]
     }
 
     /// Whether it is open at this local date and minute of the day.

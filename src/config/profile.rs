@@ -112,24 +112,6 @@ pub struct NumberRoute {
     pub place: Place,
 }
 
-/// What may be dialled from this profile to the outside.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outbound {
-    pub allow: Vec<NumberPattern>,
-    /// Beats `allow`.
-    pub deny: Vec<NumberPattern>,
-    /// Whether the departmental hotlines may be dialled.
-    pub hotlines: bool,
-}
-
-impl Outbound {
-    /// Whether `number` may be dialled; `is_hotline` says that it is a known hotline.
-    pub fn allows(&self, number: &str, is_hotline: bool) -> bool {
-        !self.deny.iter().any(|pattern| pattern.matches(number))
-            && ((self.hotlines && is_hotline) || self.allow.iter().any(|pattern| pattern.matches(number)))
-    }
-}
-
 /// Bounds on what a profile takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -160,7 +142,6 @@ pub struct Profile {
     /// In the order in which they are offered.
     pub codecs: Vec<Codec>,
     pub numbers: Vec<NumberRoute>,
-    pub outbound: Outbound,
     pub limits: Limits,
     pub place: Place,
 }
@@ -197,7 +178,10 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         table.fault("realm", "`realm` has characters that cannot stand there", "write a plain name");
     }
     let numbers = table.tables("number").iter().filter_map(read_route).collect();
-    let outbound = table.table("outbound").map(|table| read_outbound(&table)).unwrap_or_default();
+    if table.value("outbound").is_some() {
+        let what = "calls from telephones to other agents or to hotlines are not supported yet";
+        table.fault("outbound", what, "leave [outbound] out; a hotline is reached by a three-way call");
+    }
     let limits = read_limits(table.table("limits").as_ref());
     let default_auth = if kind == Some(ProfileKind::Trunk) { Auth::None } else { Auth::Digest };
     let auth = auth.unwrap_or(default_auth);
@@ -218,7 +202,6 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         realm,
         codecs,
         numbers,
-        outbound,
         limits,
         place,
     })
@@ -336,25 +319,21 @@ fn read_route(table: &Table<'_>) -> Option<NumberRoute> {
     Some(NumberRoute { patterns, target: targets.pop()?, ticket, cdr, place: table.place() })
 }
 
-fn read_outbound(table: &Table<'_>) -> Outbound {
-    Outbound {
-        allow: read_patterns(table, "allow"),
-        deny: read_patterns(table, "deny"),
-        hotlines: table.flag("hotlines").unwrap_or(false),
-    }
-}
-
 fn read_limits(table: Option<&Table<'_>>) -> Limits {
     let number = |key, default: i64| table.and_then(|t| t.integer(key, 1..=10_000_000)).unwrap_or(default);
     let time = |key, default| {
         let range = Duration::from_secs(1)..=Duration::from_secs(86_400);
         table.and_then(|t| t.duration(key, range)).unwrap_or(Duration::from_secs(default))
     };
+    let (min_expires, max_expires) = (time("min_expires", 60), time("max_expires", 3600));
+    if let Some(table) = table.filter(|_| min_expires > max_expires) {
+        table.fault("min_expires", "`min_expires` is longer than `max_expires`", "make it shorter");
+    }
     Limits {
         max_calls: number("max_calls", 10_000) as usize,
         max_cps: number("max_cps", 1_000) as u32,
         max_registrations: number("max_registrations", 10_000) as usize,
-        min_expires: time("min_expires", 60),
-        max_expires: time("max_expires", 3600),
+        min_expires,
+        max_expires,
     }
 }

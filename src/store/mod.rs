@@ -18,6 +18,7 @@ mod installation;
 pub mod message;
 pub mod number_block;
 pub mod page;
+mod probe;
 pub mod recording;
 mod reference;
 mod schema;
@@ -44,6 +45,7 @@ pub use self::{
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
     installation::DatabaseUse,
     message::{MessageFilter, MessageRow, NewMessage},
+    probe::Probe,
     recording::RecordingRow,
     spool::{Recovered, Spool, SpooledWaiter},
     ticket::{Applying, TicketFilter},
