@@ -12,7 +12,7 @@ use hotline::{
     net::clock,
     store::DataFolder,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sandboxed::CityHours;
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +25,8 @@ use tracing_subscriber::EnvFilter;
 
 /// How long a drain waits for those who still talk.
 const DRAIN: Duration = Duration::from_secs(2 * 3600);
+/// The bounds of the histograms of times, from a fast write to a long wait.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
 /// Open files that a busy node needs: two sockets a leg, and connections.
 const OPEN_FILES: u64 = 262_144;
 
@@ -112,7 +114,11 @@ fn main() -> ExitCode {
     let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(place) => run(serve(place)),
         Command::Demo { r#break } => run(sandboxed::demo(r#break)),
-        Command::Check(place) => printed(config::cmd_check(place.config.as_deref(), &place.data)),
+        Command::Check(place) => run(async move {
+            let now = clock::now().wall;
+            let report = hotline::app::check::check(place.config.as_deref(), &place.data, now).await;
+            printed((report.to_string(), report.is_ok()))
+        }),
         Command::Flow(FlowCommand::Check { flow, place }) => {
             printed(config::cmd_flow_check(place.config.as_deref(), &place.data, flow.as_deref()))
         }
@@ -164,7 +170,10 @@ fn start_log(filter: &str, json: bool) {
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new().install_recorder().context("metrics")
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()
+        .context("metrics")
 }
 
 /// Has large blocks given back when they are freed. Hashing a password takes 19 MiB for a moment; glibc would keep a
@@ -204,7 +213,10 @@ struct Running {
 /// Opens everything of a configuration, the sandbox's parties included.
 async fn start(configuration: Configuration, metrics: PrometheusHandle, hours: CityHours) -> anyhow::Result<Running> {
     let folder = DataFolder::take(&configuration.settings.data_dir)?;
-    let taken = Report { faults: config::port_faults(&configuration), warnings: Vec::new() };
+    let taken = Report {
+        faults: config::port_faults(Some(&configuration.settings), &configuration.profiles),
+        warnings: Vec::new(),
+    };
     if !taken.is_ok() {
         eprintln!("{taken}");
         bail!("有端口打不开,没有启动 (ports cannot be opened; nothing was started)")

@@ -16,6 +16,7 @@ use hotline::{
         smsc::{Faults, Smsc, SmscConfig},
     },
     store::{HotlineRow, Store, UnitRow},
+    ticket::Role,
 };
 use serde_json::json;
 use std::{
@@ -115,15 +116,15 @@ pub async fn keep_city(store: &Store, configuration: &mut Configuration, hours: 
     let mut seen = std::collections::HashSet::new();
     hotlines.retain(|row| seen.insert(row.number.clone()));
     store.hotline_upsert(hotlines).await?;
-    settings.users = sample::users()?
-        .into_iter()
-        .map(|user| UserSettings {
+    let user = |user: sample::ConsoleUser| {
+        Ok(UserSettings {
             password: Secret::new(sample::password(&user.user)),
             name: user.user.as_str().into(),
-            role: user.role,
+            role: Role::from_name(&user.role).with_context(|| format!("user {}: no such role", user.user))?,
             unit: Some(user.unit).filter(|unit| !unit.is_empty()),
         })
-        .collect();
+    };
+    settings.users = sample::users()?.into_iter().map(user).collect::<anyhow::Result<_>>()?;
     let names = sample::agents()?;
     for agent in &mut settings.agents {
         if let Some(row) = names.iter().find(|row| row.number == agent.number.as_str()) {

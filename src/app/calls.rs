@@ -72,23 +72,29 @@ pub fn state_name(state: StateName) -> &'static str {
     }
 }
 
-/// The record that a stored row was made of. A call that was accepted and has not ended has a row without one.
-pub fn record_of(row: &CallRow) -> Result<CallRecord, StoreError> {
-    if row.detail.is_null() {
-        return Ok(accepted(row));
+/// The record that a stored row was made of. A row that was fed before its call had told anything, or whose record
+/// cannot be read, is shown by its columns: one row never fails a page.
+pub fn record_of(row: &CallRow) -> CallRecord {
+    if !row.detail.is_null() {
+        match serde_json::from_value(row.detail.clone()) {
+            Ok(record) => return record,
+            Err(error) => {
+                tracing::error!(call = %row.id, %error, "a call's record cannot be read; its columns are shown")
+            }
+        }
     }
-    serde_json::from_value(row.detail.clone()).map_err(|error| StoreError::Corrupt(format!("call {}: {error}", row.id)))
-}
-
-fn accepted(row: &CallRow) -> CallRecord {
+    let named = |name: &str| serde_json::from_value(serde_json::Value::from(name)).ok();
     CallRecord {
         id: row.id,
         sip_call_id: row.sip_call_id.clone(),
         from: row.from_number.clone().unwrap_or_default(),
         dialled: row.dialled.clone().unwrap_or_default(),
-        state: if row.ended_at.is_some() { StateName::Ended } else { StateName::Accepting },
+        state: match row.ended_at {
+            Some(_) => StateName::Ended,
+            None => named(&row.state).unwrap_or(StateName::Ivr),
+        },
         started_at: row.started_at,
-        answered_at: row.answered_at,
+        answered_at: row.answered_at.or(Some(row.started_at)),
         queue: row.queue.clone(),
         enqueued_at: row.enqueued_at,
         early_media: false,
@@ -97,7 +103,7 @@ fn accepted(row: &CallRow) -> CallRecord {
         ended_at: row.ended_at,
         ending: None,
         recording: row.recording_id,
-        legs: Vec::new(),
+        legs: serde_json::from_value(row.legs.clone()).unwrap_or_default(),
         three_way: Vec::new(),
         keys: String::new(),
         variables: BTreeMap::new(),
@@ -212,15 +218,12 @@ impl App {
         for (_, found) in found {
             match found {
                 Found::Live(call) => views.push(live_view(actor, call)),
-                Found::Stored(row) => match record_of(row) {
-                    Ok(record) => {
-                        let scope = CallScope::new(&record, confidential.contains(&row.id));
-                        let shown = permissions::sees_caller(actor, &scope);
-                        views.push(CallView::new(&record, row.ticket_no.as_ref(), shown));
-                    }
-                    // One row that cannot be read hides no other.
-                    Err(error) => tracing::error!(%error, "a call is left out of a list"),
-                },
+                Found::Stored(row) => {
+                    let record = record_of(row);
+                    let scope = CallScope::new(&record, confidential.contains(&row.id));
+                    let shown = permissions::sees_caller(actor, &scope);
+                    views.push(CallView::new(&record, row.ticket_no.as_ref(), shown));
+                }
             }
         }
         Ok(views)
@@ -258,7 +261,7 @@ impl App {
         }
         match self.store.call_get(id).await {
             Ok(row) => {
-                let record = record_of(&row)?;
+                let record = record_of(&row);
                 let confidential = self.store.confidential_calls(&[id]).await?.contains(&id);
                 let scope = CallScope::new(&record, confidential);
                 Ok((record, row.ticket_no, scope))
@@ -381,33 +384,44 @@ mod tests {
         assert_eq!(may, [true, false, true, true]);
     }
 
-    #[test]
-    fn a_row_without_a_record_is_a_call_that_was_accepted() {
-        let at = crate::clock::UnixMillis(1_795_305_600_000);
-        let mut row = CallRow {
+    fn row(detail: Value) -> CallRow {
+        CallRow {
             id: CallId(7),
             sip_call_id: "a@b".into(),
             direction: "inbound".into(),
-            from_number: Some("13900000001".into()),
+            from_number: Some("13800000001".into()),
             dialled: Some("12345".into()),
             state: "accepted".into(),
             queue: None,
-            agent: None,
-            started_at: at,
+            agent: Some("8001".into()),
+            started_at: UnixMillis(5),
             enqueued_at: None,
-            answered_at: Some(at),
+            answered_at: None,
             ended_at: None,
             ending: None,
             ticket_id: None,
-            ticket_no: Some("261122000000017".into()),
+            ticket_no: Some("261122010000421".into()),
             recording_id: None,
-            legs: Value::Null,
-            detail: Value::Null,
-        };
-        let record = record_of(&row).expect("a record");
-        assert_eq!((record.id, record.state, record.from.as_str()), (CallId(7), StateName::Accepting, "13900000001"));
-        assert_eq!(record_of(&row_of(&record).expect("a row")).expect("a record"), record);
-        row.detail = Value::Bool(true);
-        assert!(matches!(record_of(&row), Err(StoreError::Corrupt(_))));
+            legs: json!([]),
+            detail,
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_record_is_shown_by_its_columns() {
+        for detail in [Value::Null, json!({"state": "of another program"})] {
+            let record = record_of(&row(detail));
+            assert_eq!((record.id, record.from.as_str(), record.state), (CallId(7), "13800000001", StateName::Ivr));
+            assert_eq!((record.answered_at, record.ticket), (Some(UnixMillis(5)), true));
+            assert_eq!(record.agent.as_ref().map(AgentNo::as_str), Some("8001"));
+        }
+        let ended = record_of(&CallRow { ended_at: Some(UnixMillis(9)), ..row(Value::Null) });
+        assert_eq!((ended.state, ended.ended_at), (StateName::Ended, Some(UnixMillis(9))));
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let record = CallRecord { keys: "1".into(), ..record_of(&row(Value::Null)) };
+        assert_eq!(record_of(&row_of(&record).unwrap()), record);
     }
 }

@@ -177,6 +177,7 @@ impl App {
         if !is_kept(&record) {
             return self.forget(record.id);
         }
+        tell_times(&record);
         let Some(finished) = finished(&record) else { return };
         let call = record.id;
         let unanswered = record.answered_at.is_none().then(|| self.spool.accept(without_ticket(&record)));
@@ -227,8 +228,9 @@ impl App {
 
     /// The row of a recording that has begun.
     fn recording_begun(self: &Arc<Self>, record: Arc<CallRecord>) {
+        let ticket_no = self.live.call(record.id).and_then(|call| call.ticket_no);
         if let Some(row) = self.recording_row_of(&record, None) {
-            self.keep_recording(row);
+            self.keep_recording(crate::store::RecordingRow { ticket_no, ..row });
         }
     }
 
@@ -285,6 +287,17 @@ pub(super) fn without_ticket(record: &CallRecord) -> AcceptedCall {
         confidential: false,
         at: record.started_at,
         ticket: None,
+    }
+}
+
+/// How long the caller waited for our 200 and for an agent, as figures that name nobody.
+fn tell_times(record: &CallRecord) {
+    if let Some(answered_at) = record.answered_at {
+        metrics::histogram!("hotline_call_answer_seconds").record(answered_at.since(record.started_at).as_secs_f64());
+    }
+    if let (Some(enqueued_at), Some(served_at), Some(queue)) = (record.enqueued_at, record.served_at, &record.queue) {
+        metrics::histogram!("hotline_queue_wait_seconds", "queue" => queue.to_string())
+            .record(served_at.since(enqueued_at).as_secs_f64());
     }
 }
 

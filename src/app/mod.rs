@@ -3,9 +3,12 @@
 //! [`App`] is what the API holds on to: the store, the present ([`live::Live`]), the event stream, and the way to the
 //! switch. It is made once, in [`setup`].
 
+mod accounts;
 pub mod agents;
+mod calendar;
 pub mod callbacks;
 pub mod calls;
+pub mod check;
 pub mod events;
 mod figures;
 pub mod housekeeping;

@@ -16,13 +16,15 @@ use crate::{
     },
     store::{MessageRow, StoreError},
 };
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::{Notify, mpsc};
 
 /// How often due rows are looked for when nobody rang.
 const LOOK: Duration = Duration::from_secs(1);
 /// How many rows are claimed at once.
 const CLAIM: i64 = 16;
+/// The first and the longest pause before an event is written down again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Receipts that overtook their submit response are kept this long.
 const EARLY: Duration = Duration::from_secs(60);
 
@@ -44,17 +46,40 @@ pub async fn run(app: Arc<App>, gateway: SmsGateway, mut events: mpsc::Receiver<
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let result = tokio::select! {
+        tokio::select! {
             event = events.recv() => match event {
-                Some(event) => outbox.happened(event).await,
+                Some(event) => outbox.keep(&event).await,
                 None => return,
             },
-            () = bell.0.notified() => outbox.send_due().await,
-            _ = tick.tick() => outbox.send_due().await,
-        };
-        if let Err(error) = result {
+            () = bell.0.notified() => {}
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = outbox.send_due().await {
             tracing::warn!(%error, "the outbox could not read or write its rows; it tries again");
             tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Does it again, with a growing pause, until the database takes it. False: it refused for good.
+async fn until_kept<F>(first: Duration, mut attempt: impl FnMut() -> F) -> bool
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let mut pause = first;
+    loop {
+        match attempt().await {
+            Ok(()) => return true,
+            Err(error) if error.is_unavailable() => {
+                tracing::warn!(%error, "an SMS event waits for the database");
+                metrics::counter!("hotline_sms_events_retried_total").increment(1);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BACK_OFF.1);
+            }
+            Err(error) => {
+                tracing::error!(%error, "an SMS event cannot be kept");
+                return false;
+            }
         }
     }
 }
@@ -80,32 +105,42 @@ impl Outbox {
         Ok(())
     }
 
-    async fn happened(&mut self, event: SmsEvent) -> Result<(), StoreError> {
-        match event {
+    /// Writes down what the gateway told. Until that is done nothing more is taken: the channel fills, and the SMS centre
+    /// is slowed down instead of forgotten.
+    async fn keep(&mut self, event: &SmsEvent) {
+        let outbox = tokio::sync::Mutex::new(&mut *self);
+        let kept = until_kept(BACK_OFF.0, || async { outbox.lock().await.happened(event).await }).await;
+        if let (true, SmsEvent::Receipt { unanswered, .. }) = (kept, event) {
+            self.gateway.kept(*unanswered);
+        }
+    }
+
+    /// Does nothing twice: what a first attempt wrote down does not apply again.
+    async fn happened(&mut self, event: &SmsEvent) -> Result<(), StoreError> {
+        let (message, part, outcome) = match event {
             SmsEvent::Submitted { message, part, smsc_id } => {
-                let outcome = Outcome::Accepted { smsc_id: smsc_id.clone() };
-                if let Some(row) = self.app.store.message_get(message).await? {
-                    self.step(row, Command::Outcome { part, outcome }).await?;
-                }
-                if let Some(receipt) = self.early.take(&smsc_id) {
-                    self.receipt(receipt).await?;
-                }
-                self.send_due().await?;
+                (*message, *part, Outcome::Accepted { smsc_id: smsc_id.clone() })
             }
             SmsEvent::Failed { message, part, refusal, status } => {
-                if let Some(row) = self.app.store.message_get(message).await? {
-                    self.step(row, Command::Outcome { part, outcome: Outcome::Refused { refusal, status } }).await?;
-                }
+                (*message, *part, Outcome::Refused { refusal: *refusal, status: *status })
             }
-            SmsEvent::Uncertain { message, part } => {
-                if let Some(row) = self.app.store.message_get(message).await? {
-                    self.step(row, Command::Outcome { part, outcome: Outcome::Uncertain }).await?;
-                }
-            }
-            SmsEvent::Receipt { receipt, .. } => self.receipt(receipt).await?,
-            SmsEvent::Inbound { .. } => metrics::counter!("hotline_sms_inbound_total").increment(1),
-            SmsEvent::Connected { .. } => self.send_due().await?,
-            SmsEvent::Disconnected { .. } | SmsEvent::Malformed { .. } => {}
+            SmsEvent::Uncertain { message, part } => (*message, *part, Outcome::Uncertain),
+            SmsEvent::Receipt { receipt, .. } => return self.receipt(receipt.clone()).await,
+            // Counted by the gateway; the loop looks for due rows in any case.
+            SmsEvent::Inbound { .. }
+            | SmsEvent::Connected { .. }
+            | SmsEvent::Disconnected { .. }
+            | SmsEvent::Malformed { .. } => return Ok(()),
+        };
+        if let Some(row) = self.app.store.message_get(message).await? {
+            self.step(row, Command::Outcome { part, outcome }).await?;
+        }
+        if let SmsEvent::Submitted { smsc_id, .. } = event
+            && let Some(receipt) = self.early.take(smsc_id)
+            && let Err(error) = self.receipt(receipt.clone()).await
+        {
+            self.early.keep(receipt, clock::now().wall);
+            return Err(error);
         }
         Ok(())
     }
@@ -189,5 +224,35 @@ impl App {
         let (confidential, agent) = secret.map_or((true, None), |secret| (secret.is_some(), secret.flatten()));
         let audience = Audience::Citizen { thing: Thing::Messages, confidential, agent };
         self.events.publish_hiding("message", audience, &MessageView::new(row, true), &MessageView::new(row, false));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[tokio::test]
+    async fn an_event_waits_until_the_database_is_back() {
+        let answers = RefCell::new(vec![
+            Ok(()),
+            Err(StoreError::Unavailable("locked".into())),
+            Err(StoreError::Unavailable("away".into())),
+            Err(StoreError::Unavailable("away".into())),
+        ]);
+        let first = Duration::from_millis(1);
+        assert!(until_kept(first, || async { answers.borrow_mut().pop().unwrap() }).await);
+        assert!(answers.borrow().is_empty(), "it was tried until it was taken, and not once more");
+    }
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_does_not_hold_the_others_up() {
+        let tries = RefCell::new(0);
+        let kept = until_kept(BACK_OFF.0, || async {
+            *tries.borrow_mut() += 1;
+            Err(StoreError::Corrupt("body".into()))
+        });
+        assert!(!kept.await);
+        assert_eq!(*tries.borrow(), 1);
     }
 }

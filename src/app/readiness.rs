@@ -23,6 +23,8 @@ pub struct Readiness {
     /// Calls that the database does not have yet.
     pub spool: Part,
     pub sms: Part,
+    /// Whether the holidays are known by which due times are computed.
+    pub calendar: Part,
     /// The clock's offset from true time where the system knows it.
     pub clock: Part,
 }
@@ -48,7 +50,11 @@ impl App {
             Some(_) => Part { ok: false, detail: "短信中心未连接,短信将在恢复后发送".to_owned() },
         };
         let clock = clock_offset();
-        Readiness { ready: database.ok && spool.ok, database, spool, sms, clock }
+        let calendar = match super::calendar::alarm(&self.rules, self.wall()) {
+            None => Part { ok: true, detail: "节假日安排齐全".to_owned() },
+            Some(detail) => Part { ok: false, detail },
+        };
+        Readiness { ready: database.ok && spool.ok, database, spool, sms, calendar, clock }
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a loaded configuration to a running program: what is opened in which order, and what is refused.
 
 use super::{
-    AgentSeat, App, agents,
+    AgentSeat, App, accounts, agents, calendar,
     events::Events,
     housekeeping,
     live::Live,
@@ -13,11 +13,11 @@ use super::{
 use crate::{
     acd::{self, Acd},
     call::{
-        message::{Clips, HotlineRefusal, HotlineTarget, Settings as CallSettings},
+        message::{Clips, HotlineRefusal, HotlineTarget, QueueSound, Settings as CallSettings},
         topology::RING_BACK,
     },
     config::{Auth, Configuration, DigestAlgorithm, ProfileKind, QueueSettings, Settings, Target, Transport, settings},
-    ids::{AgentNo, HotlineNo, IdGen},
+    ids::{AgentNo, HotlineNo, IdGen, QueueName},
     media::{
         clip::Clip,
         engine::{IpNet, LearnPolicy},
@@ -34,13 +34,8 @@ use crate::{
         endpoint::{Endpoint, EndpointConfig, HostPort},
         registrar::{BindingSnapshot, Registrar, RegistrarConfig},
     },
-    sms::{
-        delivery::Policy,
-        smpp,
-        template::{Purpose, Templates},
-    },
-    store::{HotlineRow, Spool, Store, StoreOptions, UserRow, hash_password, sip_ha1s},
-    ticket::{Role, Rules},
+    sms::{delivery::Policy, smpp},
+    store::{DatabaseUse, HotlineRow, Spool, Store, StoreOptions},
 };
 use anyhow::{Context, bail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -61,13 +56,17 @@ const NONCE_LIFE: Duration = Duration::from_secs(300);
 /// Opens the database of a configuration and brings its schema up to date.
 ///
 /// # Errors
-/// The database is away, refuses, or was used by a newer program.
+/// The database is away, refuses, was used by a newer program, or belongs to a sandbox where this is none (or the other
+/// way round).
 pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
-    let options = StoreOptions { node: settings.node, ..StoreOptions::default() };
     let now = clock::now().wall;
-    Store::open(settings.database_url.expose(), options, now)
+    let offset_minutes = calendar::offset_minutes(settings, now);
+    let options = StoreOptions { node: settings.node, offset_minutes, ..StoreOptions::default() };
+    let store = Store::open(settings.database_url.expose(), options, now)
         .await
-        .context("the database cannot be opened: see [database] url")
+        .context("the database cannot be opened: see [database] url")?;
+    store.claim_for(DatabaseUse::of(settings.sandbox)).await?;
+    Ok(store)
 }
 
 /// Starts everything of a configuration on an open store. What comes back runs until it is told to end.
@@ -80,12 +79,16 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let zone = jiff::tz::TimeZone::get(&settings.time_zone).context("time_zone")?;
     view::set_time_zone(zone);
     let now = clock::now();
+    let rules = calendar::rules(&settings, now.wall);
+    if let Some(what) = calendar::alarm(&rules, now.wall).filter(|_| !settings.sandbox) {
+        tracing::warn!("{what}");
+    }
     let ids = IdGen::new(settings.node, now.wall.0);
     let first = ids.next();
     let key = recording_key(&settings)?;
     let (spool, recovered) =
         Spool::open(&settings.data_dir.join("spool")).await.context("the spool cannot be opened")?;
-    keep_users(&store, &settings).await?;
+    accounts::keep(&store, &settings).await?;
 
     let (switch, inbox) = SwitchHandle::new();
     let (agent_log, changes) = tokio::sync::mpsc::channel(agents::LOG_MAILBOX);
@@ -98,8 +101,8 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         events: Events::new(ids.clone()),
         switch,
         bell: Bell::default(),
-        rules: Rules::default(),
-        templates: templates(&settings),
+        rules,
+        templates: settings.sms.as_ref().map(|sms| sms.templates.clone()).unwrap_or_default(),
         recording_key: key,
         runtime: tokio::runtime::Handle::current(),
         started: now,
@@ -119,12 +122,12 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let config = Arc::new(switch_config(&settings, &profiles, &flows, clips, hotlines)?);
     let mut rng = StdRng::from_os_rng();
     let epoch = now.wall.0.max(0) as u64;
-    let queues = settings.queues.iter().map(queue_config).collect::<anyhow::Result<Vec<_>>>()?;
+    let queues = settings.queues.iter().map(queue_config).collect();
     let acd = acd::config::Config { epoch, queues, agents: acd::config::AgentRules::default() };
     let parts = Parts {
         acd: Acd::new(acd, ids.clone(), StdRng::from_seed(rng.random()), now)?,
         auth: Authenticator::new(&config.realm, &rng.random::<[u8; 32]>(), algorithms(&profiles), NONCE_LIFE),
-        registrar: restored_registrar(&spool).await,
+        registrar: restored_registrar(&spool, registrar_config(&profiles)).await,
         endpoint: Endpoint::new(endpoint_config(&settings, &profiles), ids.clone(), rng.random()),
         ids,
         media,
@@ -145,8 +148,8 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
 
 /// The registrar with what was registered before a restart. What cannot be read is no reason not to start: the
 /// telephones register again.
-async fn restored_registrar(spool: &Spool) -> Registrar {
-    let mut registrar = Registrar::new(RegistrarConfig::default());
+async fn restored_registrar(spool: &Spool, config: RegistrarConfig) -> Registrar {
+    let mut registrar = Registrar::new(config);
     let kept = spool.bindings().await.unwrap_or_else(|error| {
         tracing::error!(%error, "the registrations of an earlier run cannot be read");
         Vec::new()
@@ -214,16 +217,6 @@ fn retries(first: Duration, longest: Duration) -> Vec<u64> {
     waits
 }
 
-fn templates(settings: &Settings) -> Templates {
-    let mut templates = Templates::default();
-    for (name, text) in settings.sms.iter().flat_map(|sms| &sms.templates) {
-        if let Ok(purpose) = name.parse::<Purpose>() {
-            templates.texts.insert(purpose, text.clone());
-        }
-    }
-    templates
-}
-
 /// The key that seals recordings; made where the settings allow it.
 fn recording_key(settings: &Settings) -> anyhow::Result<Key> {
     let path = &settings.recording.key_file;
@@ -289,6 +282,21 @@ fn endpoint_config(settings: &Settings, profiles: &[crate::config::Profile]) -> 
     config
 }
 
+/// What the agents' profile lets register.
+fn registrar_config(profiles: &[crate::config::Profile]) -> RegistrarConfig {
+    let plain = RegistrarConfig::default();
+    let Some(agents) = profiles.iter().find(|profile| profile.kind == ProfileKind::Agents) else { return plain };
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let (min_expires, max_expires) = (seconds(agents.limits.min_expires), seconds(agents.limits.max_expires));
+    RegistrarConfig {
+        min_expires,
+        max_expires,
+        default_expires: plain.default_expires.min(max_expires).max(min_expires),
+        max_addresses: agents.limits.max_registrations,
+        ..plain
+    }
+}
+
 fn algorithms(profiles: &[crate::config::Profile]) -> Vec<Algorithm> {
     let agents = profiles.iter().find(|profile| profile.kind == ProfileKind::Agents && profile.auth == Auth::Digest);
     let offered = agents.map(|profile| profile.algorithms.clone()).unwrap_or_else(|| vec![DigestAlgorithm::Sha256]);
@@ -326,6 +334,7 @@ fn switch_config(
         department_ring: settings.sip.department_ring,
         learn: LearnPolicy::AllowedNets(networks.into()),
         hours: Arc::new(settings.calendars.clone()),
+        queues: settings.queues.iter().map(queue_sound).collect(),
         ..CallSettings::default()
     };
     Ok(Config {
@@ -356,19 +365,18 @@ fn route_to(target: &Target, flows: &BTreeMap<String, Arc<crate::ivr::Flow>>) ->
     })
 }
 
+fn queue_sound(queue: &QueueSettings) -> (QueueName, QueueSound) {
+    (queue.name.clone(), QueueSound { music: queue.music.clone(), says_position: queue.announce_position })
+}
+
 /// A queue of the settings as the ACD takes it.
-///
-/// # Errors
-/// A strategy that is not supported.
-pub fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueConfig> {
+pub fn queue_config(queue: &QueueSettings) -> acd::config::QueueConfig {
     use acd::config::{Staffing, Strategy};
     let strategy = match queue.strategy {
         settings::Strategy::LongestIdle => Strategy::LongestIdle,
         settings::Strategy::RoundRobin => Strategy::RoundRobin,
         settings::Strategy::LeastCalls => Strategy::LeastCalls,
-        settings::Strategy::LeastTalkTime => {
-            bail!("queue {}: the strategy least_talk_time is not supported yet", queue.name)
-        }
+        settings::Strategy::LeastTalkTime => Strategy::LeastTalkTime,
         settings::Strategy::TopDown => Strategy::TopDown,
         settings::Strategy::Random => Strategy::Random,
     };
@@ -377,7 +385,7 @@ pub fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueC
         settings::Staffing::SignedIn => Staffing::SignedIn,
         settings::Staffing::Ready => Staffing::Ready,
     };
-    Ok(acd::config::QueueConfig {
+    acd::config::QueueConfig {
         strategy,
         skills: queue.skills.clone(),
         level: queue.level,
@@ -396,11 +404,8 @@ pub fn queue_config(queue: &QueueSettings) -> anyhow::Result<acd::config::QueueC
         announce_position: queue.announce_position,
         announce_wait: queue.announce_wait,
         announce_every: queue.announce_every,
-        exit_keys: queue.exit_keys.clone(),
-        abandoned_resume: queue.abandoned_resume,
-        sticky_agent: queue.sticky_agent,
         ..acd::config::QueueConfig::new(queue.name.clone())
-    })
+    }
 }
 
 fn agent_seats(settings: &Settings) -> HashMap<AgentNo, AgentSeat> {
@@ -442,66 +447,6 @@ fn hotline_directory(settings: &Settings, rows: Vec<HotlineRow>) -> HashMap<Hotl
         directory.insert(hotline.number.clone(), entry(mode, true, &hotline.name, uri, hotline.calendar.clone()));
     }
     directory
-}
-
-/// A user as the settings want it.
-struct WantedUser<'a> {
-    name: String,
-    display_name: String,
-    role: Option<Role>,
-    unit: Option<String>,
-    agent: Option<AgentNo>,
-    password: &'a str,
-}
-
-/// Brings the users of the settings into the store; a password that did not change is not hashed again.
-async fn keep_users(store: &Store, settings: &Settings) -> anyhow::Result<()> {
-    let known: HashMap<String, UserRow> =
-        store.user_list().await?.into_iter().map(|user| (user.name.to_string(), user)).collect();
-    let agents = settings.agents.iter().map(|agent| WantedUser {
-        name: agent.number.to_string(),
-        display_name: agent.name.clone(),
-        role: if agent.supervisor { Some(Role::Supervisor) } else { Some(Role::Agent) },
-        unit: None,
-        agent: Some(agent.number.clone()),
-        password: agent.password.expose(),
-    });
-    let users = settings.users.iter().map(|user| WantedUser {
-        name: user.name.to_string(),
-        display_name: user.name.to_string(),
-        role: Role::from_name(&user.role),
-        unit: user.unit.clone(),
-        agent: None,
-        password: user.password.expose(),
-    });
-    let mut rows = Vec::new();
-    for WantedUser { name, display_name, role, unit, agent, password } in agents.chain(users) {
-        let role = role.with_context(|| format!("user {name}: no such role"))?;
-        let ha1s = sip_ha1s(&name, "hotline", password);
-        let before = known.get(&name);
-        let same = before.is_some_and(|user| user.sip_ha1_sha256.as_ref() == Some(&ha1s.1) && user.role == role);
-        if same {
-            continue;
-        }
-        let hash =
-            if settings.sandbox { crate::store::hash_password_quickly(password) } else { hash_password(password) };
-        rows.push(UserRow {
-            name: name.into(),
-            display_name,
-            role,
-            unit: unit.map(Into::into),
-            agent,
-            password_hash: hash?,
-            sip_ha1_md5: Some(ha1s.0),
-            sip_ha1_sha256: Some(ha1s.1),
-            active: true,
-            created_at: clock::now().wall,
-        });
-    }
-    if !rows.is_empty() {
-        store.user_upsert(rows).await?;
-    }
-    Ok(())
 }
 
 /// This host's own addresses.

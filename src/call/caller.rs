@@ -242,7 +242,12 @@ impl Call {
         front: bool,
     ) {
         let enqueued_at = *self.record.enqueued_at.get_or_insert(now.wall);
-        self.record.queue = Some(queue.clone());
+        if self.record.queue.replace(queue.clone()).is_some_and(|before| before != queue)
+            && let Some(caller) = self.leg_mut(self.caller)
+        {
+            // Another queue may have another music.
+            caller.hears = None;
+        }
         self.record.overflow = None;
         self.phase = Phase::Waiting { ringing: None };
         self.say(Said::Enqueued { queue: queue.clone() });
@@ -291,14 +296,21 @@ impl Call {
         }
     }
 
-    /// The place in the queue is said over the music.
-    pub(super) fn say_position(&mut self, position: usize, _estimate: Option<Duration>) {
+    /// The place in the queue and the estimated wait are said over the music, as the queue wants it.
+    pub(super) fn say_position(&mut self, position: usize, estimate: Option<Duration>) {
         let quiet = self.leg(self.caller).is_some_and(|leg| leg.announcing.is_none());
         if quiet && matches!(self.phase, Phase::Waiting { ringing: None }) {
-            let clips = match self.language() {
-                Some(_) => self.prompt("position"),
-                None => ivr::say::position(position),
+            let sound = self.record.queue.as_ref().and_then(|queue| self.settings.queues.get(queue));
+            let says_position = sound.is_none_or(|sound| sound.says_position);
+            let mut clips = match self.language() {
+                Some(_) if says_position => self.prompt("position"),
+                None if says_position => ivr::say::position(position),
+                _ => Vec::new(),
             };
+            // The estimate is spoken in Chinese alone: there are no clips of it in another language.
+            if self.language().is_none() {
+                clips.extend(estimate.map(ivr::say::wait_estimate).into_iter().flatten());
+            }
             self.announce(self.caller, &clips);
         }
     }

@@ -35,6 +35,17 @@ pub struct Settings {
     /// From where a leg's RTP is taken when it does not come from where the offer said.
     pub learn: media::LearnPolicy,
     pub hours: Arc<dyn ivr::Hours>,
+    /// What is heard in each queue; in one that is not here, the plain music and the place.
+    pub queues: HashMap<QueueName, QueueSound>,
+}
+
+/// What those who wait in a queue hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSound {
+    /// The clip that is played over and over.
+    pub music: String,
+    /// Whether the place in the queue is said.
+    pub says_position: bool,
 }
 
 impl std::fmt::Debug for Settings {
@@ -58,6 +69,7 @@ impl Default for Settings {
             ptime_ms: 20,
             learn: media::LearnPolicy::SameHost,
             hours: Arc::new(|_: &str, _| true),
+            queues: HashMap::new(),
         }
     }
 }

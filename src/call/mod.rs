@@ -142,8 +142,14 @@ impl Call {
             ticket: new.ticket,
             cdr: new.cdr,
         };
+        let max_call = match &new.route {
+            Route::Flow(flow) => flow.max_call,
+            Route::Queue(_) | Route::Dial { .. } | Route::Room(_) | Route::PlayLoop(_) | Route::Hold => {
+                settings.max_call
+            }
+        };
         let mut call = Call {
-            timers: vec![(now.mono + settings.max_call, Timer::MaxCall)],
+            timers: vec![(now.mono + max_call, Timer::MaxCall)],
             settings,
             ids,
             record,

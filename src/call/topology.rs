@@ -82,12 +82,21 @@ impl Call {
         }
     }
 
+    /// What is played to one who waits, or is held.
+    fn music(&self) -> String {
+        let queue = match self.phase {
+            Phase::Waiting { .. } => self.record.queue.as_ref(),
+            _ => None,
+        };
+        queue.and_then(|queue| self.settings.queues.get(queue)).map_or_else(|| MUSIC.to_owned(), |q| q.music.clone())
+    }
+
     fn tell(&mut self, index: usize, wanted: Hears) {
         let (leg, before) = (self.legs[index].id, self.legs[index].hears);
         let loops = |hears| matches!(hears, Some(Hears::Music | Hears::RingBack));
         self.legs[index].hears = Some(wanted);
         let source = match wanted {
-            Hears::Music => return self.play(leg, &[MUSIC.to_owned()], true).map_or((), drop),
+            Hears::Music => return self.play(leg, &[self.music()], true).map_or((), drop),
             Hears::RingBack => return self.play(leg, &[RING_BACK.to_owned()], true).map_or((), drop),
             Hears::Nothing => Source::Nothing,
             Hears::Leg(other) => Source::Leg(other),

@@ -5,7 +5,7 @@ use jiff::{Timestamp, civil::Date, civil::Weekday, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Minutes of a day, from the first to before the second.
-type Span = (u16, u16);
+pub type Span = (u16, u16);
 
 /// One calendar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl Calendar {
     /// A calendar that never closes.
     pub fn always() -> Calendar {
         Calendar { week: std::array::from_fn(|_| vec![(0, 24 * 60)]), ..Calendar::default() }
+    }
+
+    /// The hours of a Monday, in the order in which they were written.
+    pub fn monday(&self) -> &[Span] {
+        &self.week[0]
     }
 
     /// Whether it is open at this local date and minute of the day.

@@ -1,7 +1,7 @@
 //! The whole configuration loaded, and `hotline check`.
 //!
 //! Start-up loads with [`load`] and refuses on any fault; [`check`] does the same and also looks whether the ports are
-//! free. Whether the database answers is asked by the store, not here.
+//! free. Whether the database answers is asked by `app::check`: the store is not known here.
 
 use super::{
     assets::{Assets, ClipError},
@@ -82,12 +82,40 @@ impl fmt::Display for Report {
 
 /// Loads the configuration, or the sandbox with its data under `data_dir` where there is no file; answers every fault.
 pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Report> {
+    let (read, report) = read(path, data_dir);
+    let Read { settings, assets, profiles, flows } = read;
+    match settings {
+        Some(settings) if report.is_ok() => {
+            Ok(Configuration { settings, assets, profiles, flows, warnings: report.warnings })
+        }
+        _ => Err(report),
+    }
+}
+
+/// Checks everything that the configuration refers to, the ports included, whatever else is wrong; gives the settings
+/// where they could be read.
+pub fn check(path: Option<&Path>, data_dir: &Path) -> (Report, Option<Settings>) {
+    let (read, mut report) = read(path, data_dir);
+    report.faults.extend(port_faults(read.settings.as_ref(), &read.profiles));
+    (report, read.settings)
+}
+
+/// What could be read, sound or not.
+struct Read {
+    settings: Option<Settings>,
+    assets: Assets,
+    /// Those that are enabled.
+    profiles: Vec<Profile>,
+    flows: BTreeMap<String, Arc<Flow>>,
+}
+
+fn read(path: Option<&Path>, data_dir: &Path) -> (Read, Report) {
     let mut loader = Loader::default();
     let settings = match path {
         None => Some(Settings::sandbox(data_dir)),
         Some(path) => loader.settings(path),
     };
-    let profiles = loader.profiles(settings.as_ref());
+    let mut profiles = loader.profiles(settings.as_ref());
     // Without settings the references into them cannot be judged.
     let used = used_flows(&profiles);
     let flows = loader.flows(settings.as_ref(), Some(&used));
@@ -96,31 +124,9 @@ pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Repor
         loader.found.extend(folder_fault(settings));
         loader.keys(settings);
     }
-    let report = Report::of(loader.found);
-    match settings {
-        Some(settings) if report.is_ok() => {
-            let profiles = profiles.into_iter().filter(|profile| profile.enabled).collect();
-            Ok(Configuration { settings, assets: loader.assets, profiles, flows, warnings: report.warnings })
-        }
-        _ => Err(report),
-    }
-}
-
-/// Checks everything that the configuration refers to, the ports included.
-pub fn check(path: Option<&Path>, data_dir: &Path) -> Report {
-    match load(path, data_dir) {
-        Err(report) => report,
-        Ok(configuration) => {
-            let faults = port_faults(&configuration);
-            Report { faults, warnings: configuration.warnings }
-        }
-    }
-}
-
-/// `hotline check`: what to print, and whether all is well.
-pub fn cmd_check(path: Option<&Path>, data_dir: &Path) -> (String, bool) {
-    let report = check(path, data_dir);
-    (report.to_string(), report.is_ok())
+    profiles.retain(|profile| profile.enabled);
+    let Loader { found, assets, .. } = loader;
+    (Read { settings, assets, profiles, flows }, Report::of(found))
 }
 
 #[derive(Default)]
@@ -298,6 +304,10 @@ impl Loader {
                         continue;
                     }
                 };
+                // Port 0 is any free one.
+                if listener.address.port() == 0 {
+                    continue;
+                }
                 if let Some(other) = taken.insert((datagrams, listener.address), profile.name.clone()) {
                     let what = format!("{} is taken by {other} already", listener.address);
                     self.fault(&profile.file, listener.place, what, "give one of them another port");
@@ -400,14 +410,20 @@ pub fn check_flow(flow: &Flow, settings: &Settings, assets: &Assets) -> Vec<Faul
 }
 
 /// Ports that cannot be opened, each named with what to do.
-pub fn port_faults(configuration: &Configuration) -> Vec<Fault> {
+pub fn port_faults(settings: Option<&Settings>, profiles: &[Profile]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let settings = &configuration.settings;
-    for address in &settings.http.listen {
-        let tried = TcpListener::bind(address).map(drop);
-        faults.extend(port_fault(&settings.file, Place::default(), "tcp", *address, tried));
+    if let Some(settings) = settings {
+        for address in &settings.http.listen {
+            let tried = TcpListener::bind(address).map(drop);
+            faults.extend(port_fault(&settings.file, Place::default(), "tcp", *address, tried));
+        }
+        let media = SocketAddr::new(settings.media.address, 0);
+        match port_fault(&settings.file, Place::default(), "udp", media, UdpSocket::bind(media).map(drop)) {
+            Some(fault) => faults.push(fault),
+            None => faults.extend(media_fault(settings)),
+        }
     }
-    for profile in &configuration.profiles {
+    for profile in profiles {
         for listener in &profile.listen {
             let (word, tried) = match listener.transport {
                 Transport::Udp => ("udp", UdpSocket::bind(listener.address).map(drop)),
@@ -416,12 +432,6 @@ pub fn port_faults(configuration: &Configuration) -> Vec<Fault> {
             };
             faults.extend(port_fault(&profile.file, listener.place, word, listener.address, tried));
         }
-    }
-    let media = SocketAddr::new(settings.media.address, 0);
-    let own = port_fault(&settings.file, Place::default(), "udp", media, UdpSocket::bind(media).map(drop));
-    match own {
-        Some(fault) => faults.push(fault),
-        None => faults.extend(media_fault(settings)),
     }
     faults
 }

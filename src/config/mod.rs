@@ -20,11 +20,9 @@ mod tests;
 
 pub use assets::Assets;
 pub use calendar::{Calendar, Calendars};
-pub use check::{
-    Configuration, Report, check, cmd_check, cmd_flow_check, cmd_flow_graph, cmd_flow_simulate, load, port_faults,
-};
+pub use check::{Configuration, Report, check, cmd_flow_check, cmd_flow_graph, cmd_flow_simulate, load, port_faults};
 pub use network::{Acl, Network};
 pub use number::NumberPattern;
-pub use profile::{Auth, DigestAlgorithm, Listener, NumberRoute, Profile, ProfileKind, Target, Transport};
+pub use profile::{Auth, DigestAlgorithm, Limits, Listener, NumberRoute, Profile, ProfileKind, Target, Transport};
 pub use secret::Secret;
 pub use settings::{AgentSettings, HotlineSettings, QueueSettings, Settings, SmsSettings, UserSettings};

@@ -112,24 +112,6 @@ pub struct NumberRoute {
     pub place: Place,
 }
 
-/// What may be dialled from this profile to the outside.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outbound {
-    pub allow: Vec<NumberPattern>,
-    /// Beats `allow`.
-    pub deny: Vec<NumberPattern>,
-    /// Whether the departmental hotlines may be dialled.
-    pub hotlines: bool,
-}
-
-impl Outbound {
-    /// Whether `number` may be dialled; `is_hotline` says that it is a known hotline.
-    pub fn allows(&self, number: &str, is_hotline: bool) -> bool {
-        !self.deny.iter().any(|pattern| pattern.matches(number))
-            && ((self.hotlines && is_hotline) || self.allow.iter().any(|pattern| pattern.matches(number)))
-    }
-}
-
 /// Bounds on what a profile takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -162,7 +144,6 @@ pub struct Profile {
     /// In the order in which they are offered.
     pub codecs: Vec<Codec>,
     pub numbers: Vec<NumberRoute>,
-    pub outbound: Outbound,
     pub limits: Limits,
     pub place: Place,
 }
@@ -199,7 +180,10 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         table.fault("realm", "`realm` has characters that cannot stand there", "write a plain name");
     }
     let numbers = table.tables("number").iter().filter_map(read_route).collect();
-    let outbound = table.table("outbound").map(|table| read_outbound(&table)).unwrap_or_default();
+    if table.value("outbound").is_some() {
+        let what = "calls from telephones to other agents or to hotlines are not supported yet";
+        table.fault("outbound", what, "leave [outbound] out; a hotline is reached by a three-way call");
+    }
     let limits = read_limits(table.table("limits").as_ref(), kind);
     let default_auth = if kind == Some(ProfileKind::Trunk) { Auth::None } else { Auth::Digest };
     let auth = auth.unwrap_or(default_auth);
@@ -220,7 +204,6 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         realm,
         codecs,
         numbers,
-        outbound,
         limits,
         place,
     })
@@ -338,14 +321,6 @@ fn read_route(table: &Table<'_>) -> Option<NumberRoute> {
     Some(NumberRoute { patterns, target: targets.pop()?, ticket, cdr, place: table.place() })
 }
 
-fn read_outbound(table: &Table<'_>) -> Outbound {
-    Outbound {
-        allow: read_patterns(table, "allow"),
-        deny: read_patterns(table, "deny"),
-        hotlines: table.flag("hotlines").unwrap_or(false),
-    }
-}
-
 fn read_limits(table: Option<&Table<'_>>, kind: Option<ProfileKind>) -> Limits {
     let number = |key, default: i64| table.and_then(|t| t.integer(key, 1..=10_000_000)).unwrap_or(default);
     let time = |key, default| {
@@ -354,12 +329,16 @@ fn read_limits(table: Option<&Table<'_>>, kind: Option<ProfileKind>) -> Limits {
     };
     // One carrier's address brings all its calls; behind one of telephones there is an office at most.
     let per_peer = if kind == Some(ProfileKind::Trunk) { 800_000 } else { 10_000 };
+    let (min_expires, max_expires) = (time("min_expires", 60), time("max_expires", 3600));
+    if let Some(table) = table.filter(|_| min_expires > max_expires) {
+        table.fault("min_expires", "`min_expires` is longer than `max_expires`", "make it shorter");
+    }
     Limits {
         max_calls: number("max_calls", 10_000) as usize,
         max_cps: number("max_cps", 1_000) as u32,
         max_registrations: number("max_registrations", 10_000) as usize,
         transactions_per_peer: number("transactions_per_peer", per_peer) as usize,
-        min_expires: time("min_expires", 60),
-        max_expires: time("max_expires", 3600),
+        min_expires,
+        max_expires,
     }
 }

@@ -5,9 +5,8 @@ use super::{
     network::Acl,
     secret::Secret,
     settings::*,
-    settings_read::default_templates,
 };
-use crate::ivr::Place;
+use crate::{ivr::Place, sms::template::Templates, ticket::Role};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -54,9 +53,10 @@ impl Settings {
             },
             queues: vec![general(), english(), lane()],
             agents,
-            users: ["admin", "dispatcher", "auditor"].into_iter().map(user).collect(),
+            users: [Role::Admin, Role::Dispatcher, Role::Auditor].into_iter().map(user).collect(),
             hotlines: hotlines(),
             calendars: Calendars { zone, calendars: BTreeMap::from([("office".to_string(), office())]) },
+            ticket_calendar: "office".into(),
             sms: Some(sms()),
             api: ApiSettings { session_length: Duration::from_secs(12 * 3600), max_rate: 200 },
             callbacks: CallbackSettings::default(),
@@ -92,8 +92,9 @@ fn skills(number: &str) -> BTreeMap<String, u8> {
     names.iter().map(|name| ((*name).to_owned(), 5)).collect()
 }
 
-fn user(name: &str) -> UserSettings {
-    UserSettings { name: name.into(), role: name.into(), password: Secret::new(format!("sandbox-{name}")), unit: None }
+fn user(role: Role) -> UserSettings {
+    let name = role.name();
+    UserSettings { name: name.into(), role, password: Secret::new(format!("sandbox-{name}")), unit: None }
 }
 
 fn general() -> QueueSettings {
@@ -166,12 +167,11 @@ fn sms() -> SmsSettings {
         system_id: "hotline".into(),
         password: Secret::new("sandbox"),
         source: "106312345".into(),
-        registered_delivery: true,
         window: 10,
         max_attempts: 8,
         first_delay: Duration::from_secs(2),
         max_delay: Duration::from_secs(60),
-        templates: default_templates(),
+        templates: Templates::default(),
     }
 }
 

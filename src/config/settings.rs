@@ -4,6 +4,8 @@ use super::{calendar::Calendars, network::Acl, profile::Profile, secret::Secret}
 use crate::{
     ids::{AgentNo, Extension, HotlineNo, QueueName, UserName},
     ivr::Place,
+    sms::template::Templates,
+    ticket::Role,
 };
 use std::{
     collections::BTreeMap,
@@ -36,6 +38,8 @@ pub struct Settings {
     pub users: Vec<UserSettings>,
     pub hotlines: Vec<HotlineSettings>,
     pub calendars: Calendars,
+    /// The calendar by which tickets' due times are computed.
+    pub ticket_calendar: String,
     /// None: no SMS are sent.
     pub sms: Option<SmsSettings>,
     pub api: ApiSettings,
@@ -134,9 +138,6 @@ pub struct QueueSettings {
     pub announce_position: bool,
     pub announce_wait: bool,
     pub announce_every: Option<Duration>,
-    pub exit_keys: BTreeMap<char, String>,
-    pub abandoned_resume: Option<Duration>,
-    pub sticky_agent: Option<Duration>,
     /// The clip that is played over and over while one waits.
     pub music: String,
     /// A lane of its own, such as 12388: only the agents who serve it see it.
@@ -167,9 +168,6 @@ impl QueueSettings {
             announce_position: false,
             announce_wait: false,
             announce_every: None,
-            exit_keys: BTreeMap::new(),
-            abandoned_resume: None,
-            sticky_agent: None,
             music: "prompts/music_on_hold.wav".into(),
             private: false,
         }
@@ -197,29 +195,11 @@ pub struct AgentSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserSettings {
     pub name: UserName,
-    /// One of [`ROLES`].
-    pub role: String,
+    pub role: Role,
     pub password: Secret,
     /// The unit of a clerk or head.
     pub unit: Option<String>,
 }
-
-/// The roles of the console.
-pub const ROLES: [&str; 13] = [
-    "admin",
-    "agent",
-    "supervisor",
-    "dispatcher",
-    "reviewer",
-    "follow_up",
-    "supervision",
-    "quality",
-    "knowledge",
-    "collector",
-    "auditor",
-    "unit_clerk",
-    "unit_head",
-];
 
 /// How far a hotline is part of 12345.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -251,15 +231,14 @@ pub struct SmsSettings {
     pub password: Secret,
     /// The access number that citizens see.
     pub source: String,
-    pub registered_delivery: bool,
     /// Submissions under way at once.
     pub window: usize,
     pub max_attempts: u32,
     /// The first wait between attempts; each next one is twice as long, up to `max_delay`.
     pub first_delay: Duration,
     pub max_delay: Duration,
-    /// Texts by name, with `{ticket_no}` and the like.
-    pub templates: BTreeMap<String, String>,
+    /// The signature and the text of each kind of message.
+    pub templates: Templates,
 }
 
 /// `[api]`.

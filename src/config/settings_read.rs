@@ -1,9 +1,14 @@
 //! `hotline.toml` read section by section, every fault with its line.
 
 use super::{calendar::*, profile, profile::read_acl, secret::Secret, settings::*};
-use crate::ivr::{
-    Fault,
-    document::{self, Located, Table},
+use crate::{
+    ivr::{
+        Fault,
+        document::{self, Located, Table},
+        fault::nearest,
+    },
+    sms::template::{Purpose, Templates},
+    ticket::Role,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,6 +43,13 @@ impl Reader<'_> {
         settings.node = root.integer("node", 0..=1023).unwrap_or(0) as u16;
         settings.time_zone = root.text("time_zone").unwrap_or_else(|| "Asia/Shanghai".into());
         settings.calendars = self.calendars(root, &settings.time_zone);
+        match root.text("ticket_calendar") {
+            Some(name) if !settings.calendars.calendars.contains_key(&name) => {
+                root.fault("ticket_calendar", format!("there is no calendar \"{name}\""), "add it as [[calendar]]");
+            }
+            Some(name) => settings.ticket_calendar = name,
+            None => {}
+        }
         self.plain_sections(root, &mut settings);
         settings.recording = self.recording(root.table("recording").as_ref(), &data_dir, settings.sandbox);
         settings.agents = root.tables("agent").iter().flat_map(|table| self.agents(table)).collect();
@@ -217,17 +229,18 @@ impl Reader<'_> {
 
     fn user(&self, table: &Table<'_>) -> Option<UserSettings> {
         let name = table.required_text("name", "write name = \"admin\", for example");
-        let roles: Vec<(&str, &str)> = ROLES.iter().map(|role| (*role, *role)).collect();
+        let people = Role::ALL.into_iter().filter(|role| *role != Role::System);
+        let roles: Vec<(&str, Role)> = people.map(|role| (role.name(), role)).collect();
         if table.value("role").is_none() {
             table.missing("role", "write role = \"dispatcher\", for example");
         }
         let role = table.choice("role", &roles);
         let password = self.required_secret(table, "password");
         let unit = table.text("unit");
-        if role.is_some_and(|role| role.starts_with("unit_")) && unit.is_none() {
+        if matches!(role, Some(Role::UnitClerk | Role::UnitHead)) && unit.is_none() {
             table.missing("unit", "write the unit's code");
         }
-        Some(UserSettings { name: name?.into(), role: role?.into(), password: password?, unit })
+        Some(UserSettings { name: name?.into(), role: role?, password: password?, unit })
     }
 
     fn sms(&self, table: &Table<'_>) -> Option<SmsSettings> {
@@ -245,20 +258,12 @@ impl Reader<'_> {
                 table.fault(key, format!("`{key}` is too long for SMPP"), format!("use {longest} characters at most"));
             }
         }
-        let mut templates = default_templates();
-        if let Some(table) = table.table("templates") {
-            for (name, value) in table.all() {
-                if let Some(text) = value.text() {
-                    templates.insert(name.value, text.to_string());
-                }
-            }
-        }
+        let templates = templates(table);
         let retry = table.table("retry");
         let time = |key, default: u64| {
             retry.as_ref().and_then(|retry| retry.duration(key, SECOND..=DAY)).unwrap_or(SECOND * default as u32)
         };
         let attempts = retry.as_ref().and_then(|retry| retry.integer("max_attempts", 1..=100));
-        let registered_delivery = table.flag("registered_delivery").unwrap_or(true);
         let window = table.integer("window", 1..=1000).unwrap_or(10) as usize;
         let (first_delay, max_delay) = (time("first_delay", 5), time("max_delay", 600));
         let max_attempts = attempts.unwrap_or(8) as u32;
@@ -268,7 +273,6 @@ impl Reader<'_> {
             system_id: system_id?,
             password: password?,
             source: source?,
-            registered_delivery,
             window,
             max_attempts,
             first_delay,
@@ -278,15 +282,34 @@ impl Reader<'_> {
     }
 }
 
-/// The texts that are sent; none of them holds the content of a complaint.
-pub(super) fn default_templates() -> BTreeMap<String, String> {
-    let texts = [
-        ("accepted", "【12345】您的诉求已受理,工单编号{ticket_no},查询码{query_code}。"),
-        ("progress", "【12345】您的工单{ticket_no}正在由{unit}办理。"),
-        ("result", "【12345】您的工单{ticket_no}已办结,将有工作人员回访。"),
-        ("satisfaction", "【12345】请对工单{ticket_no}的办理评价:满意回复1,基本满意回复2,不满意回复3。"),
-    ];
-    texts.into_iter().map(|(name, text)| (name.to_string(), text.to_string())).collect()
+/// The texts of `[sms.templates]`, over those that are built in; each is tried as soon as it is read.
+fn templates(table: &Table<'_>) -> Templates {
+    let mut templates = Templates::default();
+    if let Some(signature) = table.text("signature") {
+        templates.signature = signature;
+        for fault in templates.validate() {
+            table.fault("signature", fault.to_string(), "write signature = \"【12345热线】\"");
+        }
+    }
+    let Some(table) = table.table("templates") else { return templates };
+    for (name, value) in table.all() {
+        let Some(text) = value.text() else { continue };
+        let Ok(purpose) = name.value.parse::<Purpose>() else {
+            let known = Purpose::ALL.map(Purpose::as_str);
+            let fix = match nearest(&name.value, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("use one of: {}", known.join(", ")),
+            };
+            table.fault_at(name.place, format!("no message is sent for `{}`", name.value), fix);
+            continue;
+        };
+        let one = Templates { texts: [(purpose, text.to_owned())].into(), ..Templates::default() };
+        for fault in one.validate() {
+            table.fault_at(name.place, fault.to_string(), "see the built-in text for its places");
+        }
+        templates.texts.insert(purpose, text.to_owned());
+    }
+    templates
 }
 
 fn named(table: &Table<'_>, key: &'static str) -> Option<Located<String>> {
@@ -365,6 +388,11 @@ fn queue(table: &Table<'_>) -> Option<QueueSettings> {
     let staffing = [("nobody", Staffing::Nobody), ("signed_in", Staffing::SignedIn), ("ready", Staffing::Ready)];
     let name = table.required_text("name", "write name = \"general\"");
     let plain = QueueSettings::new("");
+    for key in ["exit_keys", "abandoned_resume", "sticky_agent"] {
+        if table.value(key).is_some() {
+            table.fault(key, format!("`{key}` is not supported yet"), "leave it out");
+        }
+    }
     let any = Duration::ZERO..=DAY;
     let some = SECOND..=DAY;
     let queue = QueueSettings {
@@ -387,32 +415,11 @@ fn queue(table: &Table<'_>) -> Option<QueueSettings> {
         announce_position: table.flag("announce_position").unwrap_or(false),
         announce_wait: table.flag("announce_wait").unwrap_or(false),
         announce_every: table.duration("announce_every", SECOND * 5..=DAY),
-        exit_keys: exit_keys(table),
-        abandoned_resume: table.duration("abandoned_resume", any.clone()),
-        sticky_agent: table.duration("sticky_agent", Duration::ZERO..=DAY * 365),
         music: table.text("music").unwrap_or_else(|| plain.music.clone()),
         private: table.flag("private").unwrap_or(false),
         name: name.clone().unwrap_or_default().into(),
     };
     name.map(|_| queue)
-}
-
-fn exit_keys(table: &Table<'_>) -> BTreeMap<char, String> {
-    let mut keys = BTreeMap::new();
-    let Some(table) = table.table("exit_keys") else { return keys };
-    for (label, value) in table.all() {
-        let key = label.value.chars().next().filter(|key| label.value.len() == 1 && crate::ivr::flow::is_key(*key));
-        match (key, value.text()) {
-            (Some(key), Some(leads)) => {
-                keys.insert(key, leads.to_string());
-            }
-            (None, _) => {
-                table.fault_at(label.place, format!("`{}` is not one key", label.value), "write \"1\", for example")
-            }
-            (Some(_), None) => {}
-        }
-    }
-    keys
 }
 
 fn hotline(table: &Table<'_>) -> Option<HotlineSettings> {

@@ -54,8 +54,6 @@ fn the_sandbox_is_sound() {
     assert_eq!(agents.algorithms, [DigestAlgorithm::Sha256, DigestAlgorithm::Md5]);
     assert_eq!(agents.limits.transactions_per_peer, 10_000);
     assert_eq!((agents.auth, agents.listen[0].address.port()), (Auth::Digest, 5070));
-    assert!(agents.outbound.allows("8002", false) && agents.outbound.allows("12330", true));
-    assert!(!agents.outbound.allows("13912345678", false) && !agents.outbound.allows("0085212345678", true));
     assert!(configuration.profile(ProfileKind::Browser).is_none(), "not served yet");
     assert!(configuration.flows.contains_key("12345") && configuration.flows.contains_key("menu_main"));
 }
@@ -109,6 +107,7 @@ ring_timeout = 25
 wrapup = "5s"
 [[queue]]
 name = "general"
+sticky_agent = "30d"
 [[agent]]
 number = "8001-8003"
 password = "env:HOTLINE_TEST_NOT_SET"
@@ -126,13 +125,17 @@ host = "h"
 system_id = "s"
 password = "too long for it"
 source = "1"
+signature = "12345"
+[sms.templates]
+accepted = "已受理{ticket_no}"
+result = "工单{no}已办结"
 [[calendar]]
 name = "office"
 open = ["mon-fri 8-12"]
 holidays = ["2026-13-01"]
 "#,
     );
-    let report = check(Some(&path), &folder.0);
+    let (report, _) = check(Some(&path), &folder.0);
     for (line, what) in [
         (1, "did"),
         (2, "`node` = 4096 is out of range"),
@@ -144,14 +147,18 @@ holidays = ["2026-13-01"]
         (13, "did you mean \"longest_idle\"?"),
         (14, "write a time with its unit"),
         (15, "did you mean `wrap_up`?"),
+        (18, "`sticky_agent` is not supported yet"),
         (17, "queue \"general\" is there twice"),
-        (20, "environment variable HOTLINE_TEST_NOT_SET is not set"),
-        (22, "not an agent number"),
-        (26, "did you mean \"dispatcher\"?"),
-        (28, "`name` is missing"),
-        (33, "too long for SMPP"),
-        (37, "are no opening hours"),
-        (38, "is no date"),
+        (21, "environment variable HOTLINE_TEST_NOT_SET is not set"),
+        (23, "not an agent number"),
+        (27, "did you mean \"dispatcher\"?"),
+        (29, "`name` is missing"),
+        (34, "too long for SMPP"),
+        (36, "the signature"),
+        (38, "no message is sent for `accepted`"),
+        (39, "unknown placeholder {no}"),
+        (42, "are no opening hours"),
+        (43, "is no date"),
     ] {
         let what = if line == 1 { "no time zone" } else { what };
         assert_found(&report.faults, "hotline.toml", line, what);
@@ -188,7 +195,7 @@ hold = true
     folder.write("ivr-flows/12345.toml", "version = 1\nstart = \"a\"\n[node.a]\nqueue = \"genral\"\n");
     folder.write("ivr-flows/broken.toml", "version = \n");
     folder.write("ivr-flows/prompts/zh/welcome.wav", "no wav");
-    let faults = check(Some(&path), &folder.0).faults;
+    let faults = check(Some(&path), &folder.0).0.faults;
     assert_found(&faults, "none.key", 0, "openssl rand");
     assert_found(&faults, "hotline.toml", 4, "prompt \"prompts/none.wav\" is missing");
     assert_found(&faults, "sip-profiles/trunk.toml", 3, "\"sctp:127.0.0.1:5060\" is no place to listen");
@@ -215,7 +222,7 @@ match = "110"
 play_loop = "prompts/zh/none.wav"
 "#,
     );
-    let faults = check(Some(&path), &folder.0).faults;
+    let faults = check(Some(&path), &folder.0).0.faults;
     assert_found(&faults, "sip-profiles/trunk.toml", 5, "did you mean \"12345\"?");
     assert_found(&faults, "sip-profiles/trunk.toml", 8, "prompt \"prompts/zh/none.wav\" is missing");
     assert_found(&faults, "sip-profiles/trunk.toml", 3, "TLS IS NOT SERVED YET");
@@ -224,11 +231,11 @@ play_loop = "prompts/zh/none.wav"
 #[test]
 fn a_missing_file_and_text_that_is_no_utf8() {
     let folder = Folder::new("missing");
-    let report = check(Some(&folder.0.join("none.toml")), &folder.0);
+    let (report, _) = check(Some(&folder.0.join("none.toml")), &folder.0);
     assert_found(&report.faults, "none.toml", 0, "cannot be read");
     let path = folder.0.join("gbk.toml");
     std::fs::write(&path, b"node = 1\n# \xc4\xe3\xba\xc3\n").unwrap();
-    assert_found(&check(Some(&path), &folder.0).faults, "gbk.toml", 2, "is not UTF-8");
+    assert_found(&check(Some(&path), &folder.0).0.faults, "gbk.toml", 2, "is not UTF-8");
 }
 
 #[test]
@@ -281,12 +288,12 @@ allow = ["127.0.0.0/8"]
 "#
         ),
     );
-    let report = check(Some(&path), &folder.0);
+    let (report, _) = check(Some(&path), &folder.0);
     assert_eq!(report.faults.len(), 1, "{report}");
     assert_found(&report.faults, "hotline.toml", 10, &format!("port {port}/udp on 127.0.0.1 is in use"));
     assert!(report.faults[0].fix.contains("ss -ulnp"));
     drop(holder);
-    assert!(check(Some(&path), &folder.0).is_ok());
+    assert!(check(Some(&path), &folder.0).0.is_ok());
 }
 
 #[test]
@@ -322,7 +329,9 @@ fn rtp_ports_that_are_all_in_use_are_named() {
     let folder = Folder::new("rtp");
     let mut configuration = load(None, &folder.0).unwrap();
     let of_rtp = |configuration: &Configuration| {
-        let faults = port_faults(configuration).into_iter().map(|fault| fault.to_string());
+        let faults = port_faults(Some(&configuration.settings), &configuration.profiles)
+            .into_iter()
+            .map(|fault| fault.to_string());
         faults.filter(|fault| fault.contains("RTP")).collect::<Vec<_>>()
     };
     // An even port and the one above it, whichever the system has free.

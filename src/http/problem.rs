@@ -124,6 +124,7 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) => Problem::unavailable("数据库暂时连不上,请稍后再试"),
             StoreError::NotFound(_) => Problem::not_found("所请求的对象"),
             StoreError::Conflict(_) => Problem::conflict("conflict", "该对象已被他人修改或已存在,请重新读取后再试"),
+            StoreError::Rejected(why) => Problem::conflict(why.code(), format!("{}({why})", why.zh())),
             StoreError::Invalid(what) => Problem::bad_request(what),
             other => {
                 tracing::error!(error = %other, "the store refused a request");

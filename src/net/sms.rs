@@ -7,7 +7,7 @@
 //! piles up.
 //! Left out: TLS (an edge proxy or a private line carries it) and several links at once.
 
-pub use crate::sms::smpp::{CloseReason, Config as SessionConfig, Event as SmsEvent, Submit};
+pub use crate::sms::smpp::{CloseReason, Config as SessionConfig, Event as SmsEvent, Submit, Unanswered};
 
 use super::clock;
 use crate::{
@@ -98,6 +98,7 @@ pub fn submits(message: MessageId, to: &str, segments: &Segments, parts: impl In
 #[derive(Clone, Debug)]
 pub struct SmsGateway {
     submits: mpsc::Sender<Submit>,
+    kept: mpsc::Sender<Unanswered>,
     bound: watch::Receiver<bool>,
     stop: CancellationToken,
     task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
@@ -108,6 +109,7 @@ impl SmsGateway {
     /// `Submitted`, `Failed` and `Uncertain` (an uncertain one perhaps by a late `Submitted` besides).
     pub fn start(config: GatewayConfig, seed: u64) -> (SmsGateway, mpsc::Receiver<SmsEvent>) {
         let (submits, submit_queue) = mpsc::channel(SUBMIT_QUEUE);
+        let (kept, kept_queue) = mpsc::channel(EVENT_QUEUE);
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let (bound_tx, bound) = watch::channel(false);
         let stop = CancellationToken::new();
@@ -115,6 +117,7 @@ impl SmsGateway {
             session: Session::new(config.session.clone()),
             config,
             submits: submit_queue,
+            kept: kept_queue,
             events,
             backlog: VecDeque::new(),
             bound: bound_tx,
@@ -122,7 +125,7 @@ impl SmsGateway {
             rng: StdRng::seed_from_u64(seed),
         };
         let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(gateway.run()))));
-        (SmsGateway { submits, bound, stop, task }, event_queue)
+        (SmsGateway { submits, kept, bound, stop, task }, event_queue)
     }
 
     /// Gives one part to the gateway without waiting. An error means that it was not taken.
@@ -134,6 +137,14 @@ impl SmsGateway {
             mpsc::error::TrySendError::Full(_) => SubmitError::Full,
             mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
         })
+    }
+
+    /// What a receipt said is written down: it is answered, and the SMS centre forgets it. Where that cannot be said now
+    /// the SMS centre sends it again.
+    pub fn kept(&self, unanswered: Unanswered) {
+        if self.kept.try_send(unanswered).is_err() {
+            metrics::counter!("hotline_sms_receipts_unanswered_total").increment(1);
+        }
     }
 
     /// Whether the session is bound: claim messages only then.
@@ -166,6 +177,7 @@ struct Gateway {
     config: GatewayConfig,
     session: Session,
     submits: mpsc::Receiver<Submit>,
+    kept: mpsc::Receiver<Unanswered>,
     events: mpsc::Sender<SmsEvent>,
     backlog: VecDeque<SmsEvent>,
     bound: watch::Sender<bool>,
@@ -245,6 +257,8 @@ impl Gateway {
                     self.session.handle_timeout(clock::now());
                     self.take_outputs(&mut BytesMut::new());
                 }
+                // Its connection is gone: it comes again.
+                Some(_) = self.kept.recv() => {}
                 Some(submit) = self.submits.recv(), if self.backlog.len() < BACKLOG => self.refuse(submit),
             }
         }
@@ -306,6 +320,9 @@ impl Gateway {
                         buffer.clear();
                     }
                 },
+                Some(unanswered) = self.kept.recv() => {
+                    self.session.handle_input(clock::now(), Input::Kept(unanswered));
+                }
                 Some(submit) = self.submits.recv(), if room && !self.session.is_window_full() => {
                     self.session.handle_input(clock::now(), Input::Submit(submit));
                 }

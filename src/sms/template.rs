@@ -128,14 +128,14 @@ impl Default for Templates {
         let texts = [
             (
                 Purpose::Acceptance,
-                "您好！您的诉求已受理，工单号{ticket_no}，查询码{query_code}。\
-                 可拨打{hotline}按提示输入工单号和查询码查询办理进度，请勿将查询码告知他人。",
+                "您好！您的诉求已受理，工单号{ticket_no}，查询码{query_code}，请妥善保存、勿告知他人。\
+                 可拨打{hotline}向话务员报工单号了解办理进度。",
             ),
             (Purpose::Progress, "您好！您的工单{ticket_no}有新进展：{status}，承办单位：{unit}。查询请拨打{hotline}。"),
-            (Purpose::Result, "您好！您的工单{ticket_no}已有办理结果，请拨打{hotline}凭工单号和查询码查询。"),
+            (Purpose::Result, "您好！您的工单{ticket_no}已有办理结果，请拨打{hotline}向话务员报工单号了解。"),
             (
                 Purpose::Satisfaction,
-                "您好！您的工单{ticket_no}已办结，请对办理情况评价，直接回复数字：1满意，2基本满意，3不满意。感谢您的支持。",
+                "您好！您的工单{ticket_no}已办结，工作人员将电话回访，请对办理情况作出评价。感谢您的支持。",
             ),
         ];
         Templates {

@@ -26,6 +26,12 @@ pub enum StoreError {
         /// The newest this program knows.
         known: i64,
     },
+    /// A sandbox's database is to be used for a real centre.
+    #[error("the database is a sandbox's (沙箱数据库), whose passwords are public: name another one in [database] url")]
+    SandboxDatabase,
+    /// A real centre's database is to be used for a sandbox.
+    #[error("the database is a real centre's (正式数据库): a sandbox takes a data folder of its own (--data)")]
+    CentreDatabase,
     /// A row does not read as what it must be.
     #[error("a row of the database cannot be read: {0}")]
     Corrupt(String),

@@ -70,6 +70,8 @@ pub struct FinishedCall {
 pub struct Ingest {
     /// As it was accepted.
     pub accepted: AcceptedCall,
+    /// Its record as it was last noted.
+    pub progress: Option<Value>,
     /// As it ended, where it has.
     pub finished: Option<FinishedCall>,
 }
@@ -130,7 +132,7 @@ impl Ingest {
                 ticket_no: None,
                 recording_id: None,
                 legs: Value::Array(Vec::new()),
-                detail: Value::Null,
+                detail: self.progress.clone().unwrap_or_default(),
             },
             |finished| finished.row.clone(),
         );
@@ -165,7 +167,7 @@ impl Store {
     /// The one primary ticket of a call, made where it is not there yet.
     pub async fn ticket_ensure_for_call(&self, accepted: AcceptedCall) -> Result<Case> {
         let call = accepted.call;
-        self.ingest(vec![Ingest { accepted, finished: None }]).await?;
+        self.ingest(vec![Ingest { accepted, progress: None, finished: None }]).await?;
         self.ticket_of_call(call).await?.ok_or(StoreError::NotFound("ticket"))
     }
 

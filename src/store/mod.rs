@@ -16,10 +16,13 @@ pub mod folder;
 pub mod hotline;
 pub mod idempotency;
 pub mod ingest;
+mod installation;
 pub mod message;
 pub mod number_block;
 pub mod page;
+mod probe;
 pub mod recording;
+mod reference;
 mod schema;
 pub mod session;
 pub mod spool;
@@ -46,7 +49,9 @@ pub use self::{
     folder::DataFolder,
     hotline::HotlineRow,
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
+    installation::DatabaseUse,
     message::{MessageFilter, MessageRow, NewMessage},
+    probe::Probe,
     recording::{RecordingFilter, RecordingRow},
     spool::{Recovered, RecoveredCall, Spool, SpooledWaiter},
     ticket::{Applying, TicketFilter},

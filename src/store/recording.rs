@@ -74,9 +74,9 @@ fn read(row: &AnyRow) -> Result<RecordingRow> {
 }
 
 impl Store {
-    /// Writes a recording as it is now, and joins it to its call. One that is closed is not opened again: where the
-    /// database was away, the word of its end may be written before the word of its beginning. Whether it is
-    /// confidential its call's tickets say.
+    /// Writes a recording as it is now, and joins it to its call. One that is over is never opened again, whichever word
+    /// comes last (where the database was away, that of its end may come first), and a record that is known stays known.
+    /// Whether it is confidential its call's tickets say.
     pub async fn recording_upsert(&self, r: RecordingRow) -> Result<()> {
         let day = self.day(r.started_at);
         self.write(move |tx| {
@@ -84,8 +84,8 @@ impl Store {
                 sqlx::query(
                     "INSERT INTO recording (id, call_id, ticket_no, path, state, started_at, day, ended_at, duration_ms, \
                      shortened, gaps, confidential, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-                     ON CONFLICT (id) DO UPDATE SET ticket_no = excluded.ticket_no, state = excluded.state, \
-                     ended_at = excluded.ended_at, duration_ms = excluded.duration_ms, shortened = excluded.shortened, \
+                     ON CONFLICT (id) DO UPDATE SET ticket_no = COALESCE(excluded.ticket_no, recording.ticket_no), \
+                     state = excluded.state, ended_at = excluded.ended_at, duration_ms = excluded.duration_ms, shortened = excluded.shortened, \
                      gaps = excluded.gaps, confidential = excluded.confidential, detail = excluded.detail \
                      WHERE recording.state = 'recording' OR excluded.state <> 'recording'",
                 )

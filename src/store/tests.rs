@@ -127,6 +127,19 @@ fn ended(accepted: &AcceptedCall, at: UnixMillis, contact: Option<ContactKind>) 
     FinishedCall { row, contact, callback }
 }
 
+/// Units of these codes that take tickets.
+pub(super) async fn units(store: &Store, codes: &[&str]) {
+    let row = |code: &&str| UnitRow {
+        code: (*code).into(),
+        name: (*code).to_owned(),
+        parent: None,
+        kind: "department".to_owned(),
+        active: true,
+        detail: Value::Null,
+    };
+    store.unit_upsert(codes.iter().map(row).collect()).await.expect("units");
+}
+
 pub(super) async fn give(
     store: &Store,
     no: &TicketNo,
@@ -147,6 +160,7 @@ fn a_ticket_lives_through_the_story() {
         let agent = Actor::centre(Role::Agent, "8001");
         let dispatcher = Actor::centre(Role::Dispatcher, "dispatcher");
         let unit = Actor::unit("housing", "housing");
+        units(&store, &["housing"]).await;
         let mut heard = store.subscribe();
         let case = store.ticket_insert(store.ticket_draft(origin, citizen, t), &agent).await.unwrap();
         let no = case.ticket.no.clone();
@@ -216,7 +230,8 @@ fn a_call_has_one_ticket_however_often_it_comes() {
     on_each(|store, t| async move {
         let base = store.new_id();
         let calls: Vec<_> = (0..70).map(|n| accepted(&store, base + n, t)).collect();
-        let items: Vec<_> = calls.iter().map(|c| Ingest { accepted: c.clone(), finished: None }).collect();
+        let items: Vec<_> =
+            calls.iter().map(|c| Ingest { accepted: c.clone(), progress: None, finished: None }).collect();
         store.ingest(items.clone()).await.unwrap();
         store.ingest(items).await.unwrap();
         let first = store.ticket_ensure_for_call(calls[0].clone()).await.unwrap();
@@ -230,6 +245,7 @@ fn a_call_has_one_ticket_however_often_it_comes() {
         let finish: Vec<_> = calls[..2]
             .iter()
             .map(|c| Ingest {
+                progress: None,
                 accepted: c.clone(),
                 finished: Some(ended(c, t.plus(MINUTE), Some(ContactKind::Abandoned))),
             })
@@ -241,7 +257,7 @@ fn a_call_has_one_ticket_however_often_it_comes() {
         let row = store.call_get(calls[1].call).await.unwrap();
         assert_eq!((row.state.as_str(), row.ticket_no), ("ended", Some(case.ticket.no)));
         // A late word on an ended call does not open it again.
-        store.ingest(vec![Ingest { accepted: calls[1].clone(), finished: None }]).await.unwrap();
+        store.ingest(vec![Ingest { accepted: calls[1].clone(), progress: None, finished: None }]).await.unwrap();
         assert_eq!(store.call_get(calls[1].call).await.unwrap().state, "ended");
         let filter = CallFilter { sip_call_id: Some(calls[1].sip_call_id.clone()), ..Default::default() };
         assert_eq!(store.call_list(&filter, &Page::default()).await.unwrap().items.len(), 1);
@@ -356,7 +372,7 @@ fn a_draft_that_an_agent_worked_on_stays() {
         let no = store.ticket_ensure_for_call(call.clone()).await.unwrap().ticket.no;
         give(&store, &no, &Actor::centre(Role::Agent, "8001"), json!({"command": "register"}), t).await;
         let finished = Some(ended(&call, t.plus(MINUTE), Some(ContactKind::Abandoned)));
-        store.ingest(vec![Ingest { accepted: call, finished }]).await.unwrap();
+        store.ingest(vec![Ingest { accepted: call, progress: None, finished }]).await.unwrap();
         assert_eq!(store.ticket_get(&no).await.unwrap().ticket.state, State::ToDispatch);
     });
 }
@@ -366,7 +382,11 @@ fn pages_hold_each_row_once() {
     on_each(|store, t| async move {
         let base = store.new_id();
         let items = (0..25)
-            .map(|n| Ingest { accepted: accepted(&store, base + n, UnixMillis(t.0 - (n as i64 / 5))), finished: None })
+            .map(|n| Ingest {
+                accepted: accepted(&store, base + n, UnixMillis(t.0 - (n as i64 / 5))),
+                progress: None,
+                finished: None,
+            })
             .collect();
         store.ingest(items).await.unwrap();
         let filter = TicketFilter { from: Some(UnixMillis(t.0 - 10)), ..Default::default() };
@@ -477,6 +497,99 @@ fn users_and_sessions() {
 }
 
 #[test]
+fn a_step_into_nothing_is_refused() {
+    on_each(|store, t| async move {
+        let (dispatcher, rules) = (Actor { role: Role::Dispatcher, ..Actor::system() }, Rules::default());
+        let register = json!({"command": "register", "matter": {"title": "路灯"}});
+        let mut numbers = Vec::new();
+        for _ in 0..3 {
+            let origin = Origin { channel: Channel::Web, ..Origin::default() };
+            let draft = store.ticket_draft(origin, Citizen::default(), t);
+            let no = store.ticket_insert(draft, &dispatcher).await.unwrap().ticket.no;
+            numbers.push(give(&store, &no, &dispatcher, register.clone(), t).await.ticket.no);
+        }
+        let [first, second, third] = &numbers[..] else { panic!("three") };
+        units(&store, &["real"]).await;
+        let closed = UnitRow { active: false, ..store.unit_get(&"real".into()).await.unwrap() };
+        store.unit_upsert(vec![UnitRow { code: "closed".into(), ..closed }]).await.unwrap();
+        let refused = |no: &TicketNo, command: Value| {
+            let (store, no, by, rules) = (store.clone(), no.clone(), dispatcher.clone(), rules.clone());
+            async move {
+                let command: Command = serde_json::from_value(command).unwrap();
+                match store.ticket_apply(&no, &command, Applying::plain(&by, &rules), t).await {
+                    Err(StoreError::Rejected(why)) => why.code(),
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        for lead in ["nowhere", "closed"] {
+            assert_eq!(refused(first, json!({"command": "dispatch", "lead": lead})).await, "unknown_unit");
+        }
+        let assist = json!({"command": "dispatch", "lead": "real", "assist": ["nowhere"]});
+        assert_eq!(refused(first, assist).await, "unknown_unit");
+        let nowhere = json!({"command": "merge", "into": "000000000000000"});
+        assert_eq!(refused(first, nowhere).await, "unknown_ticket");
+        assert_eq!(store.ticket_get(first).await.unwrap().ticket.version, 2, "nothing was written");
+        give(&store, second, &dispatcher, json!({"command": "merge", "into": third}), t).await;
+        assert_eq!(refused(first, json!({"command": "merge", "into": second})).await, "unknown_ticket");
+        let split = Origin { split_from: Some("000000000000000".into()), ..Origin::default() };
+        let orphan = store.ticket_insert(store.ticket_draft(split, Citizen::default(), t), &dispatcher).await;
+        assert!(matches!(orphan, Err(StoreError::Rejected(ref why)) if why.code() == "unknown_ticket"), "{orphan:?}");
+        let draft = store.ticket_draft(Origin::default(), Citizen::default(), t);
+        let call = store.ticket_insert(draft, &dispatcher).await.unwrap().ticket.no;
+        let chase = |no: &TicketNo| json!({"command": "complete", "kind": "chasing", "chases": no});
+        assert_eq!(refused(&call, chase(second)).await, "unknown_ticket");
+        give(&store, &call, &dispatcher, chase(third), t).await;
+        give(&store, first, &dispatcher, json!({"command": "dispatch", "lead": "real"}), t).await;
+    });
+}
+
+#[test]
+fn a_recording_that_is_over_stays_over() {
+    on_each(|store, t| async move {
+        let id = store.new_id();
+        let begun = RecordingRow {
+            id: crate::ids::RecordingId(id),
+            call: CallId(id),
+            ticket_no: Some("261122010000421".into()),
+            path: "a/b".into(),
+            state: "recording".into(),
+            started_at: t,
+            ended_at: None,
+            duration_ms: 0,
+            shortened: false,
+            gaps: 0,
+            confidential: false,
+            detail: Value::Null,
+        };
+        store.recording_upsert(begun.clone()).await.unwrap();
+        let done = RecordingRow { ticket_no: None, state: "complete".into(), duration_ms: 5000, ..begun.clone() };
+        store.recording_upsert(done.clone()).await.unwrap();
+        let known = RecordingRow { ticket_no: begun.ticket_no.clone(), ..done };
+        assert_eq!(store.recording_get(begun.id).await.unwrap(), known);
+        // The word that it began comes last.
+        store.recording_upsert(RecordingRow { ticket_no: None, ..begun.clone() }).await.unwrap();
+        assert_eq!(store.recording_get(begun.id).await.unwrap(), known);
+    });
+}
+
+#[test]
+fn a_sandbox_database_stays_one() {
+    on_each(|store, _| async move {
+        store.claim_for(DatabaseUse::Sandbox).await.unwrap();
+        store.claim_for(DatabaseUse::Sandbox).await.unwrap();
+        let refused = store.claim_for(DatabaseUse::Centre).await;
+        assert!(matches!(refused, Err(StoreError::SandboxDatabase)), "{refused:?}");
+        store.claim_for(DatabaseUse::Sandbox).await.unwrap();
+    });
+    on_each(|store, _| async move {
+        store.claim_for(DatabaseUse::Centre).await.unwrap();
+        let refused = store.claim_for(DatabaseUse::Sandbox).await;
+        assert!(matches!(refused, Err(StoreError::CentreDatabase)), "{refused:?}");
+    });
+}
+
+#[test]
 fn a_changed_audit_row_is_found() {
     on_each(|store, t| async move {
         for n in 0..3 {
@@ -583,6 +696,7 @@ async fn a_locked_database_is_unavailable_and_comes_back() {
     other.execute("ROLLBACK").await.unwrap();
     wait_until(|| spool.backlog() == 0).await;
     assert!(store.ticket_of_call(call.call).await.unwrap().is_some());
+    assert_eq!(store.call_get(call.call).await.unwrap().detail, json!({"state": "ivr"}), "what was noted is fed, too");
     store.audit_append("a", "b", "c", "d", now()).await.unwrap();
     feeder.abort();
 }

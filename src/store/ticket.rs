@@ -4,6 +4,7 @@ use super::{
     Confidence, Page, Paged, Result, Store, StoreError, assignment, confidence,
     event::{self, NewEvent},
     message::{self, NewMessage},
+    reference,
     sql::{Columns, runs, to_json, values},
     writer::Tx,
 };
@@ -267,7 +268,10 @@ impl Store {
         let kept = case.clone();
         let offset = self.inner.options.offset_minutes;
         self.write(move |tx| {
-            Box::pin(async move { create(tx, &case.ticket, &created, |at| super::sql::day(at, offset)).await })
+            Box::pin(async move {
+                reference::of_origin(tx, &case.ticket.origin).await?;
+                create(tx, &case.ticket, &created, |at| super::sql::day(at, offset)).await
+            })
         })
         .await?;
         Ok(kept)
@@ -423,8 +427,10 @@ impl Store {
             Box::pin(async move {
                 let day = |at| super::sql::day(at, offset);
                 if let Some(created) = &created {
+                    reference::of_origin(tx, &before.origin).await?;
                     create(tx, &before, created, day).await?;
                 }
+                reference::of_events(tx, &happened).await?;
                 save(tx, &before, &case, &happened, day, now).await?;
                 for (id, new) in ids.into_iter().zip(messages) {
                     message::insert(tx, id, &new, super::sql::day(now, offset), now).await?;

@@ -3,7 +3,7 @@
 //! Passwords are kept as Argon2id hashes. A telephone's digest (RFC 7616) needs H(user:realm:password), kept as such;
 //! it is as good as the password within its realm and never leaves this table but to the registrar.
 
-use super::{Result, Store, StoreError, sql::Columns};
+use super::{Result, Store, StoreError, sql::Columns, writer::Tx};
 use crate::{
     clock::UnixMillis,
     ids::{AgentNo, UnitCode, UserName},
@@ -13,6 +13,7 @@ use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::ph
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use sqlx::any::AnyRow;
+use std::collections::HashSet;
 
 /// One user.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,34 +89,72 @@ fn read(row: &AnyRow) -> Result<UserRow> {
     })
 }
 
+async fn upsert(tx: &mut Tx, u: &UserRow) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO app_user (name, display_name, role, unit, agent, password_hash, sip_ha1_md5, sip_ha1_sha256, \
+         active, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         ON CONFLICT (name) DO UPDATE SET display_name = excluded.display_name, role = excluded.role, \
+         unit = excluded.unit, agent = excluded.agent, password_hash = excluded.password_hash, \
+         sip_ha1_md5 = excluded.sip_ha1_md5, sip_ha1_sha256 = excluded.sip_ha1_sha256, active = excluded.active",
+    )
+    .bind(u.name.as_str())
+    .bind(u.display_name.as_str())
+    .bind(u.role.name())
+    .bind(u.unit.as_ref().map(|unit| unit.as_str().to_owned()))
+    .bind(u.agent.as_ref().map(|agent| agent.as_str().to_owned()))
+    .bind(u.password_hash.as_str())
+    .bind(u.sip_ha1_md5.clone())
+    .bind(u.sip_ha1_sha256.clone())
+    .bind(i64::from(u.active))
+    .bind(u.created_at.0)
+    .execute(&mut tx.conn)
+    .await?;
+    Ok(())
+}
+
+async fn end_sessions(tx: &mut Tx, user: &UserName) -> Result<()> {
+    sqlx::query("DELETE FROM session WHERE user_name = $1").bind(user.as_str()).execute(&mut tx.conn).await?;
+    Ok(())
+}
+
 impl Store {
     /// Writes users: all or none.
     pub async fn user_upsert(&self, users: Vec<UserRow>) -> Result<()> {
         self.write(move |tx| {
             Box::pin(async move {
-                for u in users {
-                    sqlx::query(
-                        "INSERT INTO app_user (name, display_name, role, unit, agent, password_hash, sip_ha1_md5, \
-                         sip_ha1_sha256, active, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-                         ON CONFLICT (name) DO UPDATE SET display_name = excluded.display_name, role = excluded.role, \
-                         unit = excluded.unit, agent = excluded.agent, password_hash = excluded.password_hash, \
-                         sip_ha1_md5 = excluded.sip_ha1_md5, sip_ha1_sha256 = excluded.sip_ha1_sha256, \
-                         active = excluded.active",
-                    )
-                    .bind(u.name.as_str())
-                    .bind(u.display_name.as_str())
-                    .bind(u.role.name())
-                    .bind(u.unit.as_ref().map(|unit| unit.as_str().to_owned()))
-                    .bind(u.agent.as_ref().map(|agent| agent.as_str().to_owned()))
-                    .bind(u.password_hash.as_str())
-                    .bind(u.sip_ha1_md5.clone())
-                    .bind(u.sip_ha1_sha256.clone())
-                    .bind(i64::from(u.active))
-                    .bind(u.created_at.0)
-                    .execute(&mut tx.conn)
-                    .await?;
+                for user in &users {
+                    upsert(tx, user).await?;
                 }
                 Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Brings the users to what the settings name: writes those that changed and ends their sessions; whoever is not in
+    /// `named` may not sign in any more and is signed out. All or nothing. Gives who was shut out just now.
+    pub async fn user_keep(&self, changed: Vec<UserRow>, named: HashSet<UserName>) -> Result<Vec<UserName>> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                for user in &changed {
+                    upsert(tx, user).await?;
+                    end_sessions(tx, &user.name).await?;
+                }
+                let rows = sqlx::query("SELECT name FROM app_user WHERE active = 1").fetch_all(&mut tx.conn).await?;
+                let mut shut_out = Vec::new();
+                for row in rows {
+                    let name = UserName::from(row.text("name")?);
+                    if named.contains(&name) {
+                        continue;
+                    }
+                    sqlx::query("UPDATE app_user SET active = 0 WHERE name = $1")
+                        .bind(name.as_str())
+                        .execute(&mut tx.conn)
+                        .await?;
+                    end_sessions(tx, &name).await?;
+                    shut_out.push(name);
+                }
+                Ok(shut_out)
             })
         })
         .await

@@ -118,16 +118,20 @@ impl Writer {
         self.events.subscribe()
     }
 
+    #[allow(clippy::disallowed_methods)] // a figure alone; nothing of it is stored
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Tx) -> Work<'a, T> + Send + 'static,
     {
+        let began = Instant::now();
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Asked { work: Some(work), result: None, reply });
         let gone = || StoreError::Unavailable("the store is closed".into());
         self.queue.send(Message::Job(job)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let result = answer.await.map_err(|_| gone())?;
+        metrics::histogram!("hotline_store_write_seconds").record(began.elapsed().as_secs_f64());
+        result
     }
 
     pub(super) async fn close(&self) {

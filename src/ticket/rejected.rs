@@ -1,7 +1,7 @@
 //! Why a command was not taken. A rejected command changes nothing.
 
 use super::{assignment, ticket};
-use crate::ids::{AssignmentId, UnitCode};
+use crate::ids::{AssignmentId, TicketNo, UnitCode};
 
 /// Why a command was not taken; `Display` is the reason in English.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +87,12 @@ pub enum Rejected {
     /// There is a citizen who can be asked.
     #[error("the citizen can be reached: follow up, or let a supervisor close it with a reason")]
     CitizenReachable,
+    /// No unit of this code takes tickets.
+    #[error("there is no active unit {0}")]
+    UnknownUnit(UnitCode),
+    /// No ticket of this number is there, or it is over.
+    #[error("there is no open ticket {0}")]
+    UnknownTicket(TicketNo),
     /// Something required is empty or too long.
     #[error("`{0}` must be filled in and hold no more than {max} characters", max = super::command::MAX_TEXT)]
     Field(&'static str),
@@ -118,6 +124,8 @@ impl Rejected {
             Rejected::LeadWaived => "lead_waived",
             Rejected::MergeSelf => "merge_self",
             Rejected::CitizenReachable => "citizen_reachable",
+            Rejected::UnknownUnit(_) => "unknown_unit",
+            Rejected::UnknownTicket(_) => "unknown_ticket",
             Rejected::Field(_) => "field",
         }
     }
@@ -151,6 +159,8 @@ impl Rejected {
             Rejected::LeadWaived => "主办单位不能免予答复,请撤回改派".into(),
             Rejected::MergeSelf => "工单不能并入自身".into(),
             Rejected::CitizenReachable => "能联系到诉求人,应先回访;确需免予回访的,由班长填写理由后结案".into(),
+            Rejected::UnknownUnit(unit) => format!("没有承办单位 {unit},或者它已停用"),
+            Rejected::UnknownTicket(no) => format!("没有工单 {no},或者它已办结"),
             Rejected::Field(name) => format!("“{name}”不能为空,且不超过 {} 字", super::command::MAX_TEXT),
         }
     }

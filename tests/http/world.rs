@@ -12,6 +12,7 @@ use hotline::{
         smsc::{Smsc, SmscConfig},
     },
     store::{HotlineRow, UnitRow},
+    ticket::Role,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
@@ -74,7 +75,7 @@ impl World {
         let users = sample::users().expect("users").into_iter().map(|user| UserSettings {
             password: Secret::new(sample::password(&user.user)),
             name: user.user.as_str().into(),
-            role: user.role,
+            role: Role::from_name(&user.role).expect("a role"),
             unit: Some(user.unit).filter(|unit| !unit.is_empty()),
         });
         settings.users = users.collect();

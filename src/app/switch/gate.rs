@@ -46,7 +46,7 @@ impl Profile {
         let numbers = self.settings.numbers.iter().zip(&self.routes);
         numbers
             .filter(|(number, _)| number.patterns.iter().any(|pattern| pattern.matches(dialled)))
-            .map(|(number, to)| (to.route(dialled), number.ticket, number.cdr))
+            .map(|(number, to)| (to.route(dialled), number.ticket && to.wants_ticket(), number.cdr))
             .next()
     }
 }
@@ -67,6 +67,14 @@ pub enum RouteTo {
 }
 
 impl RouteTo {
+    /// Whether a flow lets its calls have a ticket.
+    fn wants_ticket(&self) -> bool {
+        match self {
+            RouteTo::Flow(flow) => flow.ticket,
+            RouteTo::Queue(_) | RouteTo::Bridge { .. } | RouteTo::Room | RouteTo::PlayLoop(_) | RouteTo::Hold => true,
+        }
+    }
+
     fn route(&self, dialled: &str) -> Route {
         match self {
             RouteTo::Flow(flow) => Route::Flow(flow.clone()),
@@ -84,6 +92,13 @@ impl RouteTo {
 /// A Reason header with a Q.850 cause (RFC 3326).
 pub(super) fn reason(cause: u8) -> Vec<Header> {
     vec![Header { name: HeaderName::Reason, value: Bytes::from(format!("Q.850;cause={cause}")) }]
+}
+
+/// A Q.850 cause, and when to try again.
+fn later(cause: u8) -> Vec<Header> {
+    let mut headers = reason(cause);
+    headers.push(Header { name: HeaderName::RetryAfter, value: Bytes::from_static(b"10") });
+    headers
 }
 
 impl<M: MediaPort> Switch<M> {
@@ -104,9 +119,7 @@ impl<M: MediaPort> Switch<M> {
             },
         };
         if self.draining {
-            let mut headers = reason(41);
-            headers.push(Header { name: HeaderName::RetryAfter, value: Bytes::from_static(b"10") });
-            return self.refuse(now, leg, 503, &headers);
+            return self.refuse(now, leg, 503, &later(41));
         }
         let dialled = dialled_number(&request.uri);
         let Some((route, ticket, cdr)) = profile.route(&dialled) else {
@@ -117,6 +130,11 @@ impl<M: MediaPort> Switch<M> {
         let sip_call_id =
             request.headers.call_id().map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
         let id = CallId(self.ids.next());
+        if let Err(full) = self.admission.begin(now.mono, &profile.settings.name, &profile.settings.limits, id) {
+            let labels = [("profile", profile.settings.name.clone()), ("limit", full.name().to_owned())];
+            metrics::counter!("hotline_calls_limited_total", &labels).increment(1);
+            return self.refuse(now, leg, 503, &later(42));
+        }
         let new = NewCall {
             call: id,
             leg,

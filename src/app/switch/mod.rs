@@ -5,6 +5,7 @@
 //! driven here directly and not by a task each: a step of a call is a function call, not two wake-ups
 //! (docs/decisions/0002-calls-are-driven-by-their-switch.md).
 
+mod admission;
 mod gate;
 mod outbound;
 mod registration;
@@ -181,6 +182,7 @@ pub struct Switch<M> {
     auth: Authenticator,
     acd: Acd,
     calls: HashMap<CallId, Call>,
+    admission: admission::Admission,
     legs: HashMap<LegId, CallId>,
     /// Legs whose telephone has more contacts than the one that is being rung.
     rung: HashMap<LegId, outbound::Rung>,
@@ -220,6 +222,7 @@ impl<M: MediaPort> Switch<M> {
             auth,
             acd,
             calls: HashMap::new(),
+            admission: admission::Admission::default(),
             legs: HashMap::new(),
             rung: HashMap::new(),
             engaged: HashMap::new(),
@@ -575,6 +578,7 @@ impl<M: MediaPort> Switch<M> {
                     self.legs.remove(&leg.id);
                 }
                 self.calls.remove(&id);
+                self.admission.end(id);
                 if record.ticket || record.cdr {
                     self.output.push_back(Output::Over(Box::new(record)));
                 }

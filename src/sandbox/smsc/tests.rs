@@ -50,7 +50,12 @@ impl Stage {
     }
 
     async fn event(&mut self) -> SmsEvent {
-        timeout(Duration::from_secs(10), self.events.recv()).await.expect("no event in 10 s").expect("stopped")
+        let event = timeout(Duration::from_secs(10), self.events.recv()).await;
+        let event = event.expect("no event in 10 s").expect("stopped");
+        if let SmsEvent::Receipt { unanswered, .. } = event {
+            self.gateway.kept(unanswered);
+        }
+        event
     }
 
     fn send(&self, message: u64, text: &str) -> usize {
@@ -83,7 +88,7 @@ async fn a_long_chinese_text_arrives_whole_and_is_receipted() {
         while receipted.len() < parts {
             match stage.event().await {
                 SmsEvent::Submitted { message: MessageId(1), smsc_id, .. } => ids.push(smsc_id),
-                SmsEvent::Receipt { receipt, to } => {
+                SmsEvent::Receipt { receipt, to, .. } => {
                     assert_eq!((receipt.state, to.as_str()), (ReceiptState::Delivered, TO));
                     receipted.push(receipt.smsc_id);
                 }
@@ -304,10 +309,13 @@ impl Outbox {
             SmsEvent::Uncertain { message, part } => {
                 self.change(message.0, Change::Outcome { part, outcome: Outcome::Uncertain });
             }
-            SmsEvent::Receipt { receipt, .. } => match self.by_smsc_id.get(&receipt.smsc_id) {
-                Some(&id) => self.change(id, Change::Receipt(receipt)),
-                None => self.early.keep(receipt, clock::now().wall),
-            },
+            SmsEvent::Receipt { receipt, unanswered, .. } => {
+                match self.by_smsc_id.get(&receipt.smsc_id) {
+                    Some(&id) => self.change(id, Change::Receipt(receipt)),
+                    None => self.early.keep(receipt, clock::now().wall),
+                }
+                self.stage.gateway.kept(unanswered);
+            }
             SmsEvent::Connected { .. } | SmsEvent::Disconnected { .. } => {}
             other => panic!("{other:?}"),
         }

@@ -18,5 +18,5 @@ mod status;
 mod tests;
 
 pub use receipt::{ReceiptIds, alternative_ids};
-pub use session::{CloseReason, Config, Event, Input, Output, Reason, Session, Submit};
+pub use session::{CloseReason, Config, Event, Input, Output, Reason, Session, Submit, Unanswered};
 pub use status::classify;

@@ -107,8 +107,17 @@ pub enum Input<'a> {
     Disconnected,
     /// Send this; refused as not sent unless [`Session::can_accept`].
     Submit(Submit),
+    /// What a receipt said is written down: the SMS centre may forget it.
+    Kept(Unanswered),
     /// Take no more, wait for open answers, unbind.
     Shutdown,
+}
+
+/// A deliver_sm that awaits its answer. Of an earlier connection, it is answered nowhere: the SMS centre sends it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Unanswered {
+    connection: u32,
+    sequence: u32,
 }
 
 /// What the session wants done.
@@ -135,8 +144,9 @@ pub enum Event {
     Failed { message: MessageId, part: u8, refusal: Refusal, status: u32 },
     /// Sent, and the answer is lost.
     Uncertain { message: MessageId, part: u8 },
-    /// What became of a part; `to` is the number it went to, as the SMS centre writes it.
-    Receipt { receipt: Receipt, to: String },
+    /// What became of a part; `to` is the number it went to, as the SMS centre writes it. The SMS centre keeps it until
+    /// [`Input::Kept`] says that it is written down here.
+    Receipt { receipt: Receipt, to: String, unanswered: Unanswered },
     /// A citizen's message, parts joined.
     Inbound { from: String, to: String, text: String },
     /// A PDU that could not be read or has no place here; passed over.
@@ -234,6 +244,8 @@ pub struct Session {
     state: State,
     input: Vec<u8>,
     sequence: u32,
+    /// Counts connections.
+    connection: u32,
     joiner: Joiner,
     outputs: VecDeque<Output>,
 }
@@ -246,6 +258,7 @@ impl Session {
             state: State::Closed,
             input: Vec::new(),
             sequence: 0,
+            connection: 0,
             joiner: Joiner::default(),
             outputs: VecDeque::new(),
         }
@@ -305,6 +318,7 @@ impl Session {
             Input::Bytes(bytes) => self.take_bytes(now.mono, bytes),
             Input::Disconnected => self.end(CloseReason::Broken, false),
             Input::Submit(submit) => self.submit(now.mono, submit),
+            Input::Kept(unanswered) => self.kept(unanswered),
             Input::Shutdown => self.shut_down(now.mono),
         }
         self.unbind_when_drained(now.mono);
@@ -367,6 +381,7 @@ impl Session {
             return;
         }
         self.input.clear();
+        self.connection = self.connection.wrapping_add(1);
         let sequence = self.next_sequence();
         let body = Body::BindTransceiver {
             system_id: self.config.system_id.clone(),
@@ -578,15 +593,23 @@ impl Session {
         }
         let from = message.source.digits.clone();
         if receipt::is_receipt(message) {
-            let event = match receipt::read(message, self.config.receipt_ids) {
-                Some(receipt) => Event::Receipt { receipt, to: from },
-                None => Event::Malformed { command_id: header.command_id },
-            };
-            self.outputs.push_back(Output::Event(event));
+            if let Some(receipt) = receipt::read(message, self.config.receipt_ids) {
+                let unanswered = Unanswered { connection: self.connection, sequence: header.sequence };
+                return self.outputs.push_back(Output::Event(Event::Receipt { receipt, to: from, unanswered }));
+            }
+            self.outputs.push_back(Output::Event(Event::Malformed { command_id: header.command_id }));
         } else {
             self.take_inbound(now, from, message);
         }
         self.send(0, header.sequence, &Body::DeliverSmResp);
+    }
+
+    /// §4.6.2: the answer that lets the SMS centre forget.
+    fn kept(&mut self, unanswered: Unanswered) {
+        let bound = matches!(self.state, State::Bound(_) | State::Draining(_) | State::Unbinding { .. });
+        if bound && unanswered.connection == self.connection {
+            self.send(0, unanswered.sequence, &Body::DeliverSmResp);
+        }
     }
 
     fn take_inbound(&mut self, now: Instant, from: String, message: &ShortMessage) {

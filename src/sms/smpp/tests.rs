@@ -268,14 +268,26 @@ fn receipts_and_citizens_are_answered_and_told() {
     // The same words from a citizen are words.
     stage.peer(0, 6, from_citizen(text, 0, 0));
     let events = stage.events();
-    let Event::Receipt { receipt, to } = &events[0] else { panic!("{events:?}") };
+    let Event::Receipt { receipt, to, unanswered } = events[0].clone() else { panic!("{events:?}") };
     assert_eq!(
         (receipt.smsc_id.as_str(), receipt.state, to.as_str()),
         ("a1", ReceiptState::Delivered, "8613800138000")
     );
     assert!(matches!(&events[1], Event::Inbound { text, .. } if text.starts_with("id:a1")));
-    let answered: Vec<_> = stage.sent().into_iter().map(|(header, body)| (header.sequence, body)).collect();
-    assert_eq!(answered, [(5, Body::DeliverSmResp), (6, Body::DeliverSmResp)]);
+    let answered = |stage: &mut Stage| -> Vec<_> {
+        stage.sent().into_iter().map(|(header, body)| (header.sequence, body)).collect()
+    };
+    assert_eq!(answered(&mut stage), [(6, Body::DeliverSmResp)], "a receipt is answered once it is written down");
+    stage.input(Input::Kept(unanswered));
+    assert_eq!(answered(&mut stage), [(5, Body::DeliverSmResp)]);
+
+    // On another connection the same number means something else.
+    stage.input(Input::Disconnected);
+    stage.input(Input::Connected);
+    let bind = stage.sent().remove(0).0.sequence;
+    stage.peer(0, bind, Body::BindTransceiverResp { system_id: "SMSC".into() });
+    stage.input(Input::Kept(unanswered));
+    assert_eq!(answered(&mut stage), []);
 }
 
 #[test]

@@ -86,9 +86,11 @@ impl Spool {
     async fn waiting(&self) -> Result<(Vec<Ingest>, Vec<i64>)> {
         let rows = self.read(journal::waiting).await?;
         let (mut items, mut weights) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        for Unfed { body, finished, weight } in rows {
+        for Unfed { body, progress, finished, weight } in rows {
             let finished = finished.map(|text| from_json(&text)).transpose()?;
-            items.push(Ingest { accepted: from_json(&body)?, finished });
+            // A progress that cannot be read is no reason to keep the call from the store.
+            let progress = progress.and_then(|text| from_json(&text).ok());
+            items.push(Ingest { accepted: from_json(&body)?, progress, finished });
             weights.push(weight);
         }
         Ok((items, weights))

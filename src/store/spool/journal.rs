@@ -67,6 +67,7 @@ pub(in crate::store) type Reader = Box<dyn FnOnce(Result<&mut Connection>) + Sen
 /// A call that the store does not have as it is.
 pub(in crate::store) struct Unfed {
     pub(super) body: String,
+    pub(super) progress: Option<String>,
     pub(super) finished: Option<String>,
     /// What it counts in the backlog: one as accepted, one as finished.
     pub(super) weight: i64,
@@ -325,12 +326,13 @@ fn write_snapshots(tx: &Connection, batch: &Batch) -> Result<()> {
 
 /// What is to be fed, the oldest first, [`ROUND`] at most.
 pub(super) fn waiting(conn: &mut Connection) -> Result<Vec<Unfed>> {
-    let sql = "SELECT body, finished, fed FROM accepted \
+    let sql = "SELECT body, progress, finished, fed FROM accepted \
                WHERE ((fed = 0 AND progress IS NOT NULL) OR finished IS NOT NULL) AND stuck = 0 ORDER BY call LIMIT ?1";
     let mut query = conn.prepare_cached(sql)?;
     let rows = query.query_map([ROUND as i64], |row| {
-        let (finished, fed): (Option<String>, i64) = (row.get(1)?, row.get(2)?);
-        Ok(Unfed { body: row.get(0)?, weight: 1 - fed + i64::from(finished.is_some()), finished })
+        let (finished, fed): (Option<String>, i64) = (row.get(2)?, row.get(3)?);
+        let weight = 1 - fed + i64::from(finished.is_some());
+        Ok(Unfed { body: row.get(0)?, progress: row.get(1)?, finished, weight })
     })?;
     Ok(rows.collect::<std::result::Result<_, _>>()?)
 }

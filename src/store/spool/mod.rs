@@ -117,12 +117,16 @@ impl Spool {
 
     /// Takes a call into the journal at once; the future is done when it is on disk. The 200 waits for this. Where the
     /// journal is as far behind as its mailbox is long, the call is refused.
+    #[allow(clippy::disallowed_methods)] // a figure alone; nothing of it is stored
     pub fn accept(&self, call: AcceptedCall) -> impl Future<Output = Result<()>> + Send + use<> {
+        let began = std::time::Instant::now();
         let (reply, answer) = oneshot::channel();
         let taken = self.shared.ops.try_send(Op::Accept(Box::new(call), reply));
         async move {
             taken.map_err(|_| StoreError::Unavailable("the spool is full or closed".into()))?;
-            answer.await.map_err(|_| gone())?
+            let result = answer.await.map_err(|_| gone())?;
+            metrics::histogram!("hotline_spool_commit_seconds").record(began.elapsed().as_secs_f64());
+            result
         }
     }
 
