@@ -92,3 +92,57 @@ impl Call {
         self.settle(now);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use crate::{
+        call::message::{Input, NewCall, Output, Route, Settings},
+        clock::UnixMillis,
+        ids::{CallId, IdGen, RecordingId},
+        media::engine as media,
+    };
+    use std::sync::Arc;
+
+    fn parked(now: Now) -> Call {
+        let new = NewCall {
+            call: CallId(1),
+            leg: LegId(2),
+            sip_call_id: "c".to_owned(),
+            from: "1001".to_owned(),
+            dialled: "12345".to_owned(),
+            route: Route::Queue("general".into()),
+            recording: RecordingId(3),
+            offer: None,
+            ticket: true,
+            cdr: true,
+        };
+        let mut call = Call::new(now, Arc::new(Settings::default()), IdGen::new(0, 1), new);
+        call.handle_input(now, Input::MediaOpened { leg: LegId(2), local: ([192, 0, 2, 1], 4_000).into() });
+        call
+    }
+
+    #[test]
+    fn a_call_whose_leg_never_says_that_it_is_over_is_over_all_the_same() {
+        let now = Now { mono: Instant::now(), wall: UnixMillis(1) };
+        let mut call = parked(now);
+        call.finish(now, Ending::bye(Whose::Us, What::Lost));
+        call.handle_timeout(now.plus(ENDING / 2));
+        assert!(!call.is_over());
+        call.handle_timeout(now.plus(ENDING));
+        assert!(call.is_over());
+        assert!(std::iter::from_fn(|| call.poll_output()).any(|output| matches!(output, Output::Over)));
+        assert_eq!(call.poll_timeout(), None);
+    }
+
+    #[test]
+    fn the_record_keeps_so_many_keys_and_no_more() {
+        let now = Now { mono: Instant::now(), wall: UnixMillis(1) };
+        let mut call = parked(now);
+        for _ in 0..1_000 {
+            call.handle_input(now, Input::Media(media::Event::Digit { leg: LegId(2), digit: '5' }));
+        }
+        assert_eq!(call.view().keys.len(), 64);
+    }
+}

@@ -16,7 +16,7 @@ use hotline::{
     app::switch::{Input, Output, Switch},
     call::{
         Command, Rejected,
-        cdr::{CallRecord, LegStateName, Role, StateName, What},
+        cdr::{CallRecord, LegStateName, Role, StateName, What, Whose},
         message::Said,
     },
     clock::{Now, UnixMillis},
@@ -661,7 +661,10 @@ impl World {
                 assert!(!open, "an attempt is over with the call: {record:?}");
             }
             for leg in record.legs.iter().filter(|leg| leg.answered_at.is_some()) {
-                if let (Role::Agent { agent }, Some(What::Lost)) = (&leg.role, leg.ending.map(|ending| ending.what)) {
+                let lost = leg.ending.is_some_and(|ending| (ending.whose, ending.what) == (Whose::Agent, What::Lost));
+                if let Role::Agent { agent } = &leg.role
+                    && lost
+                {
                     assert!(self.put_aside.contains(agent), "{agent} is rung no more: {record:?}");
                 }
             }

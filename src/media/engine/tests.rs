@@ -470,11 +470,16 @@ fn silence_is_told_each_five_seconds_until_something_comes() {
     assert_eq!(w.out.events.drain(..).collect::<Vec<_>>(), [Event::Heard { leg }]);
     w.peers.push(peer);
     w.run(6000);
-    // A leg that is not to send is not waited for.
+    // Of a leg that is not to send, silence is told with its reason.
     w.peers.clear();
     w.command(Command::SetParams { leg, params: LegParams { receive: false, ..params(4010, Codec::Pcma) } });
-    w.run(20_000);
-    assert_eq!(w.out.events, []);
+    w.run(21_000);
+    let told = |e: &Event| matches!(e, Event::Silent { held: true, .. });
+    assert_eq!((w.out.events.len(), w.out.events.drain(..).filter(told).count()), (4, 4));
+    // Silence counts anew from when it may send again.
+    w.command(Command::SetParams { leg, params: params(4010, Codec::Pcma) });
+    w.run(6_000);
+    assert!(matches!(w.out.events[..], [Event::Silent { length, held: false, .. }] if length.as_secs() < 6));
 }
 
 #[test]

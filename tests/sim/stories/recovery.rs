@@ -24,6 +24,7 @@ fn calls_of_a_killed_program_are_hung_up_and_who_waited_is_owed_a_call() {
     w.signs_on(agent);
     let next = w.citizen("1003");
     w.calls(next);
+    w.run(1);
     w.until(5, "the next citizen is served", |w| w.state(next) == StateName::Talking);
     w.ends();
 }

@@ -85,8 +85,9 @@ fn rung_at_the_end(manner: Manner) -> (World, Who) {
     let (mut w, citizen) = greeted();
     w.presses(citizen, "0");
     w.run(115);
-    let agent = w.agent("8001");
+    let agent = w.agent_at_home("8001");
     w.phones[agent].manner = manner;
+    w.signs_on(agent);
     w.until(5, "it rings", |w| w.state(citizen) == StateName::Ringing);
     w.run(6);
     assert_eq!(w.state(citizen), StateName::Ringing, "while it rings nobody is sent away");
@@ -106,6 +107,7 @@ fn an_agent_who_is_rung_when_the_time_is_up_may_still_answer() {
 fn an_agent_who_is_rung_when_the_time_is_up_and_does_not_answer_was_the_last() {
     let (mut w, citizen) = rung_at_the_end(Manner::NeverAnswers);
     w.until(30, "the caller is sent on", |w| w.state(citizen) == StateName::Ended);
+    w.run(1);
     assert_eq!(reason_owed(&w), ["max_wait"]);
     w.ends();
 }
