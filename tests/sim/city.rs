@@ -201,7 +201,7 @@ pub fn plain_queue() -> QueueConfig {
 /// The queue of the sandbox's settings.
 pub fn sandbox_queue() -> QueueConfig {
     let settings = Settings::sandbox(Path::new("/"));
-    queue_config(&settings.queues[0]).expect("a sound queue")
+    queue_config(&settings.queues[0])
 }
 
 fn clips() -> Clips {
