@@ -3,7 +3,7 @@
 use super::{
     call::{CallFilter, CallRow},
     recording::RecordingFilter,
-    tests::{give, on_each},
+    tests::{give, on_each, units},
     ticket::{Applying, TicketFilter},
     *,
 };
@@ -98,6 +98,7 @@ fn a_number_finds_confidential_tickets_for_those_who_may_know() {
 #[test]
 fn a_unit_lists_what_it_works_on() {
     on_each(|store, t| async move {
+        units(&store, &["water", "power"]).await;
         let dispatcher = Actor::centre(Role::Dispatcher, "dispatcher");
         let no = register(&store, None, "8001", false, t).await.ticket.no;
         give(&store, &no, &dispatcher, json!({"command": "dispatch", "lead": "water"}), t).await;
@@ -118,6 +119,7 @@ fn a_unit_lists_what_it_works_on() {
 #[test]
 fn what_is_said_against_a_unit_is_not_listed_for_it() {
     on_each(|store, t| async move {
+        units(&store, &["water", "power"]).await;
         let dispatcher = Actor::centre(Role::Dispatcher, "dispatcher");
         let no = register(&store, None, "8001", false, t).await.ticket.no;
         let content = "他们说 \"against\":\"water\" 如此";
