@@ -179,9 +179,8 @@ impl Store {
     pub async fn user_authenticate(&self, name: &UserName, password: &str) -> Result<Option<UserRow>> {
         let user = self.patiently(self.user_get(name)).await?;
         // For an unknown name somebody else's hash is tried, which costs as much as that user's own would.
-        let row = sqlx::query("SELECT password_hash FROM app_user WHERE active = 1 ORDER BY name LIMIT 1")
-            .fetch_optional(self.reader())
-            .await?;
+        let any = sqlx::query("SELECT password_hash FROM app_user WHERE active = 1 ORDER BY name LIMIT 1");
+        let row = self.patiently(async { Ok(any.fetch_optional(self.reader()).await?) }).await?;
         let decoy = row.map(|row| row.text("password_hash")).transpose()?.unwrap_or_default();
         let password = password.to_owned();
         let checked = tokio::task::spawn_blocking(move || {
