@@ -14,7 +14,7 @@ use crate::{
     clock::UnixMillis,
     ids::{AgentNo, CallId, LegId, TicketNo},
     net::clock,
-    store::{CallFilter, CallRow, Page, StoreError},
+    store::{CallFilter, CallRow, Page, Store, StoreError},
     ticket::Actor,
 };
 use std::collections::{BTreeMap, HashSet};
@@ -138,27 +138,55 @@ pub fn row_of(record: &CallRecord) -> Result<CallRow, serde_json::Error> {
     })
 }
 
-/// A call's place in the list: when it began, and its id.
-type Place = (i64, i64);
-type Places<'a> = BTreeMap<Place, Found<'a>>;
-
 /// Where a listed call was found.
-enum Found<'a> {
-    Live(&'a LiveCall),
-    Stored(&'a CallRow),
+enum Found {
+    Live(LiveCall),
+    Stored { record: Box<CallRecord>, ticket_no: Option<TicketNo> },
 }
 
-impl Found<'_> {
+impl Found {
     fn stored(&self) -> Option<CallId> {
         match self {
             Found::Live(_) => None,
-            Found::Stored(row) => Some(row.id),
+            Found::Stored { record, .. } => Some(record.id),
         }
     }
 }
 
-fn place(started_at: UnixMillis, id: CallId) -> Place {
-    (started_at.0, id.0 as i64)
+/// One page over what is in progress and what is stored, by when each began, and where it goes on.
+async fn merged(
+    store: &Store,
+    live: Vec<LiveCall>,
+    fits: impl Fn(&LiveCall) -> bool,
+    stored: Option<&CallFilter>,
+    seen: impl Fn(&CallRecord) -> bool,
+    page: &Page,
+) -> Result<(Vec<Found>, Option<String>), StoreError> {
+    let (after, limit) = (page.after()?, page.limit as usize);
+    let place = |started_at: UnixMillis, id: CallId| (started_at.0, id.0 as i64);
+    // What is in progress is shown as it is now, and not as its row was last written.
+    let in_progress: HashSet<CallId> = live.iter().map(|call| call.record.id).collect();
+    let fitting = live.into_iter().filter(fits);
+    let mut found: BTreeMap<(i64, i64), Found> =
+        fitting.map(|call| (place(call.record.started_at, call.record.id), Found::Live(call))).collect();
+    found.retain(|place, _| *place < after);
+    let (mut rows, mut next) = (0, stored.map(|_| page.clone()));
+    while let (Some(filter), Some(page)) = (stored, next.take_if(|_| rows < limit)) {
+        let fetched = store.call_list(filter, &page).await?;
+        for row in fetched.items.iter().filter(|row| !in_progress.contains(&row.id)) {
+            let record = record_of(row);
+            if seen(&record) {
+                rows += 1;
+                let (record, ticket_no) = (Box::new(record), row.ticket_no.clone());
+                found.insert(place(row.started_at, row.id), Found::Stored { record, ticket_no });
+            }
+        }
+        next = fetched.next_cursor.map(|cursor| Page { cursor: Some(cursor), ..page });
+    }
+    let more = next.is_some() || found.len() > limit;
+    let shown: Vec<((i64, i64), Found)> = found.into_iter().rev().take(limit).collect();
+    let next_cursor = shown.last().filter(|_| more).map(|((at, id), _)| format!("{at}.{id}"));
+    Ok((shown.into_iter().map(|(_, found)| found).collect(), next_cursor))
 }
 
 /// What says who may see a call in progress.
@@ -184,49 +212,31 @@ impl App {
         page: &Page,
     ) -> Result<(Vec<CallView>, Option<String>), AppError> {
         permissions::require(actor, Thing::Calls)?;
-        let after = page.after()?;
         let live = self.live.calls();
-        // What goes on is shown as it is now, and not as its row was last written.
-        let in_progress: HashSet<CallId> = live.iter().map(|call| call.record.id).collect();
-        let fitting = live.iter().filter(|call| filter.fits(&call.record)).filter(|call| {
+        let fits = |call: &LiveCall| {
             let scope = scope_of(call);
-            permissions::may_see_call(actor, &scope)
+            filter.fits(&call.record)
+                && permissions::may_see_call(actor, &scope)
                 && (filter.from.is_none() || permissions::sees_caller(actor, &scope))
-        });
-        let mut found: Vec<CallRow> = Vec::new();
-        let mut places: Places =
-            fitting.map(|call| (place(call.record.started_at, call.record.id), Found::Live(call))).collect();
-        places.retain(|place, _| *place < after);
-        let limit = page.limit as usize;
-        let mut next = Some(page.clone()).filter(|_| filter.state.as_deref() != Some("live"));
-        while let Some(page) = next.take_if(|_| found.len() < limit) {
-            let rows = self.store.call_list(&filter.stored(actor), &page).await?;
-            found.extend(rows.items.into_iter().filter(|row| !in_progress.contains(&row.id)));
-            next = rows.next_cursor.map(|cursor| Page { cursor: Some(cursor), ..page });
-        }
-        places.extend(found.iter().map(|row| (place(row.started_at, row.id), Found::Stored(row))));
-        let more = next.is_some() || places.len() > limit;
-        let shown: Vec<(Place, Found)> = places.into_iter().rev().take(limit).collect();
-        let next_cursor = shown.last().filter(|_| more).map(|((at, id), _)| format!("{at}.{id}"));
-        Ok((self.call_views(actor, &shown).await?, next_cursor))
+        };
+        let stored = Some(filter.stored(actor)).filter(|_| filter.state.as_deref() != Some("live"));
+        // The query leaves out most of what this user does not see; the rule decides.
+        let seen = |record: &CallRecord| permissions::may_see_call(actor, &CallScope::new(record, false));
+        let (found, next_cursor) = merged(&self.store, live, fits, stored.as_ref(), seen, page).await?;
+        Ok((self.call_views(actor, &found).await?, next_cursor))
     }
 
-    async fn call_views(&self, actor: &Actor, found: &[(Place, Found<'_>)]) -> Result<Vec<CallView>, AppError> {
-        let stored: Vec<CallId> = found.iter().filter_map(|(_, found)| found.stored()).collect();
+    async fn call_views(&self, actor: &Actor, found: &[Found]) -> Result<Vec<CallView>, AppError> {
+        let stored: Vec<CallId> = found.iter().filter_map(Found::stored).collect();
         let confidential = self.store.confidential_calls(&stored).await?;
-        let mut views = Vec::with_capacity(found.len());
-        for (_, found) in found {
-            match found {
-                Found::Live(call) => views.push(live_view(actor, call)),
-                Found::Stored(row) => {
-                    let record = record_of(row);
-                    let scope = CallScope::new(&record, confidential.contains(&row.id));
-                    let shown = permissions::sees_caller(actor, &scope);
-                    views.push(CallView::new(&record, row.ticket_no.as_ref(), shown));
-                }
+        let view = |found: &Found| match found {
+            Found::Live(call) => live_view(actor, call),
+            Found::Stored { record, ticket_no } => {
+                let scope = CallScope::new(record, confidential.contains(&record.id));
+                CallView::new(record, ticket_no.as_ref(), permissions::sees_caller(actor, &scope))
             }
-        }
-        Ok(views)
+        };
+        Ok(found.iter().map(view).collect())
     }
 
     /// One call.
@@ -345,8 +355,9 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ticket::Role;
+    use crate::{store::StoreOptions, ticket::Role};
     use serde_json::{Value, json};
+    use std::sync::Arc;
 
     /// Served by 8001, who left; 8002 only rang; 8003 talks; 8004 is rung.
     fn record() -> CallRecord {
@@ -423,5 +434,66 @@ mod tests {
     fn a_record_comes_back_as_it_was_written() {
         let record = CallRecord { keys: "1".into(), ..record_of(&row(Value::Null)) };
         assert_eq!(record_of(&row_of(&record).unwrap()), record);
+    }
+
+    /// A call that began in the millisecond of two: the id decides between them.
+    fn nth(n: u64) -> CallRecord {
+        CallRecord { id: CallId(n), started_at: UnixMillis(n as i64 / 2), agent: None, legs: Vec::new(), ..record() }
+    }
+
+    /// 60 in progress between 60 that are over; of those in progress, every other has a row already.
+    #[tokio::test]
+    async fn pages_hold_each_call_once_in_progress_or_over() {
+        let folder = std::env::temp_dir().join(format!("hotline-calls-{}", std::process::id()));
+        let url = format!("sqlite:{}/hotline.db", folder.display());
+        let store = Store::open(&url, StoreOptions::default(), UnixMillis(1)).await.unwrap();
+        for n in (1..=120).filter(|n| n % 2 == 0 || n % 4 == 1) {
+            store.call_upsert(row_of(&nth(n)).unwrap()).await.unwrap();
+        }
+        let live = || {
+            let call = |n| LiveCall { record: Arc::new(nth(n)), ticket_no: None, confidential: false };
+            (1..=120).filter(|n| n % 2 == 1).map(call).collect::<Vec<_>>()
+        };
+        let filter = CallFilter::default();
+        for limit in [1, 7, 50, 60, 119, 120, 121, 500] {
+            let (mut seen, mut page) = (Vec::new(), Page { limit, cursor: None });
+            loop {
+                let (found, next) = merged(&store, live(), |_| true, Some(&filter), |_| true, &page).await.unwrap();
+                assert!(found.len() <= limit as usize);
+                seen.extend(found.iter().map(|found| match found {
+                    Found::Live(call) => (call.record.id.0, true),
+                    Found::Stored { record, .. } => (record.id.0, false),
+                }));
+                let Some(cursor) = next else { break };
+                assert_eq!(found.len(), limit as usize, "only the last page is short");
+                page.cursor = Some(cursor);
+            }
+            let wanted: Vec<(u64, bool)> = (1..=120).rev().map(|n| (n, n % 2 == 1)).collect();
+            assert_eq!(seen, wanted, "limit {limit}");
+        }
+        let page = Page { limit: 500, cursor: None };
+        let (found, next) = merged(&store, live(), |call| call.record.id.0 < 10, None, |_| true, &page).await.unwrap();
+        assert_eq!((found.len(), next), (5, None), "those in progress alone");
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+
+    #[tokio::test]
+    async fn what_an_agent_does_not_see_takes_no_place_in_its_list() {
+        let folder = std::env::temp_dir().join(format!("hotline-calls-seen-{}", std::process::id()));
+        let url = format!("sqlite:{}/hotline.db", folder.display());
+        let store = Store::open(&url, StoreOptions::default(), UnixMillis(1)).await.unwrap();
+        for n in 1..=20 {
+            // Every call rang at 8002 first; 8001 answered it.
+            let row = row_of(&CallRecord { id: CallId(n), started_at: UnixMillis(n as i64), ..record() }).unwrap();
+            store.call_upsert(row).await.unwrap();
+        }
+        let page = Page { limit: 5, cursor: None };
+        for (number, wanted) in [("8001", 5), ("8002", 0), ("8009", 0)] {
+            let (actor, filter) = (agent(number), Filter::default().stored(&agent(number)));
+            let seen = |record: &CallRecord| permissions::may_see_call(&actor, &CallScope::new(record, false));
+            let (found, next) = merged(&store, Vec::new(), |_| true, Some(&filter), seen, &page).await.unwrap();
+            assert_eq!((found.len(), next.is_some()), (wanted, wanted > 0), "{number}");
+        }
+        let _ = std::fs::remove_dir_all(&folder);
     }
 }
