@@ -85,7 +85,8 @@ fn a_unit_hears_of_its_own_tickets_alone() {
 fn a_confidential_citizen_is_not_in_the_stream() {
     run(|world| async move {
         let agent = world.user("8009").await;
-        let mut stream = Stream::open(&world.user("9002").await, None).await;
+        let mut stream = Stream::open(&world.user("dispatcher").await, None).await;
+        let mut leader = Stream::open(&world.user("9002").await, None).await;
         let body = json!({
             "citizen": {"number": "13900004002", "name": "赵先生", "confidential": true},
             "matter": crate::tickets::matter("举报"),
@@ -93,5 +94,7 @@ fn a_confidential_citizen_is_not_in_the_stream() {
         let no = text(&agent.post("/tickets", &body).await.ok(201), "no");
         let told = stream.wait("ticket", |data| data["no"] == no).await;
         assert_eq!(told.data["citizen"], json!({"name": null, "number": null, "contact": null, "confidential": true}));
+        let told = leader.wait("ticket", |data| data["no"] == no).await;
+        assert_eq!(told.data["citizen"]["number"], "139****4002", "who leads is told as in reading: masked");
     });
 }

@@ -72,9 +72,9 @@ fn a_refused_registration_leaves_nothing() {
             assert!(detail.contains(word), "{detail}");
         }
         let beside = json!({"citizen": citizen, "matter": matter("x"), "call": "1"});
-        api.post("/tickets", &beside).await.problem(404, "not-found");
+        api.post("/tickets", &beside).await.problem(409, "unknown_call");
         let split = json!({"citizen": citizen, "matter": matter("x"), "split_from": "260101000000017"});
-        api.post("/tickets", &split).await.problem(404, "not-found");
+        api.post("/tickets", &split).await.problem(409, "unknown_ticket");
         assert_eq!(api.get("/tickets?number=13900003003").await.ok(200)["items"], json!([]));
     });
 }

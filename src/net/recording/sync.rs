@@ -151,7 +151,7 @@ fn bring_to_disk(work: &Work, root: &File) -> io::Result<()> {
         };
     }
     // One bad file must not keep the others from the disk.
-    let files = work.dirty.iter().map(|kept| kept.file.sync_data());
-    files.fold(Ok(()), |all, one| all.and(one))?;
+    let files: Vec<io::Result<()>> = work.dirty.iter().map(|kept| kept.file.sync_data()).collect();
+    files.into_iter().collect::<io::Result<()>>()?;
     work.folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
 }
