@@ -135,7 +135,7 @@ fn a_units_user_has_the_tickets_and_the_units_alone() {
             if own || operation.is_sign_in() {
                 continue;
             }
-            let body = json!({"reason": "r", "hotline": "12330", "digits": "1", "status": "ready", "to": "13900000001", "text": "t"});
+            let body = json!({"reason": "r", "hotline": "12330", "digits": "1", "status": "ready", "to": "13900000001", "text": "t", "outcome": "reached", "note": "n"});
             let answer = match operation.method {
                 Method::GET => unit.get(&operation.filled()).await,
                 _ => unit.json(operation.method.clone(), &operation.filled(), &body).await,
@@ -165,7 +165,7 @@ fn every_list_checks_its_limit_and_its_cursor() {
             }
             assert!(operation.takes("cursor"), "{path}");
         }
-        assert_eq!(lists, 4, "calls, tickets, messages, recordings");
+        assert_eq!(lists, 5, "calls, callbacks, tickets, messages, recordings");
     });
 }
 

@@ -55,7 +55,8 @@ pub fn list(value: &Value, shape: &str) -> Vec<Value> {
 
 pub const CALL: &str = "id:string sip_call_id:string from:string dialled:string state:string started_at:time \
     answered_at:time? queue:string? enqueued_at:time? served_at:time? queue_wait_ms:number? agent:string? \
-    ended_at:time? ending:object? recording:object? ticket_no:string? legs:array three_way:array keys:string";
+    ended_at:time? ending:object? recording:object? ticket_no:string? legs:array three_way:array keys:string \
+    variables:object overflow:string?";
 pub const LEG: &str = "id:string role:string agent:string- hotline:string- name:string- state:string started_at:time \
     answered_at:time? ended_at:time? ending:object?";
 pub const THREE_WAY: &str = "hotline:string at:time outcome:string joined_at:time?";
@@ -78,4 +79,5 @@ pub const MESSAGE: &str = "id:string ticket_no:string? purpose:string to:string 
 pub const RECORDING: &str = "id:string call:string ticket_no:string? state:string started_at:time ended_at:time? \
     duration_ms:number shortened:bool gaps:number";
 pub const UNIT: &str = "code:string name:string parent:string? kind:string active:bool";
-pub const HOTLINE: &str = "number:string name:string mode:string unit:string? active:bool three_way:bool detail:any";
+pub const HOTLINE: &str =
+    "number:string name:string mode:string unit:string? active:bool three_way:bool detail:any open:bool";

@@ -569,7 +569,9 @@ impl World {
     }
 
     fn post_sip(&mut self, flow: endpoint::Flow, bytes: Bytes) {
-        if self.closed.contains(&flow.connection) {
+        // A telephone at home opens its connection itself; none can be opened to it.
+        let unreachable = flow.connection == 0 && flow.transport != endpoint::Transport::Udp;
+        if self.closed.contains(&flow.connection) || unreachable {
             return self.flow_failed(flow);
         }
         let (from, to) = (flow.local, flow.remote);

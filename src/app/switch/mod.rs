@@ -239,14 +239,11 @@ impl<M: MediaPort> Switch<M> {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Sip(input) => {
-                let failed = match &input {
-                    endpoint::Input::FlowFailed { flow } => Some(*flow),
-                    endpoint::Input::Packet { .. } => None,
-                };
-                self.endpoint.handle_input(now, input);
-                if let Some(flow) = failed {
-                    self.flow_failed(now, flow);
+                // Before the endpoint looks for other ways: afterwards no leg is on the connection any more.
+                if let endpoint::Input::FlowFailed { flow } = &input {
+                    self.flow_failed(now, *flow);
                 }
+                self.endpoint.handle_input(now, input);
             }
             Input::Media(event) => self.media_event(now, event),
             Input::Spooled { call, durable } => {

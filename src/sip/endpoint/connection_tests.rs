@@ -78,7 +78,7 @@ fn a_session_outlives_its_connection_where_the_peer_can_be_reached() {
 }
 
 #[test]
-fn a_session_is_lost_where_the_peer_cannot_be_reached() {
+fn the_user_is_told_where_the_peer_of_a_session_cannot_be_reached() {
     let mut solo = solo();
     let (leg, _) = talking(&mut solo);
     let (flow, contact) = (solo.flow, unopened(&solo, 5080));
@@ -89,18 +89,27 @@ fn a_session_is_lost_where_the_peer_cannot_be_reached() {
     assert!(solo.events.is_empty());
     assert_eq!(pass(&mut solo, Duration::from_secs(1)).len(), 1);
     fail(&mut solo, contact);
-    assert!(matches!(leg_events(&mut solo).as_slice(), [LegEvent::Lost { status: 503 }]));
+    assert!(matches!(leg_events(&mut solo).as_slice(), [LegEvent::Response { status: 503, response: None, .. }]));
+    // Its user hears whether the peer still speaks, and ends what is left.
+    solo.endpoint.hang_up(solo.now, leg, &[]).expect("they talk");
+    let (bye, _) = solo.wires().pop().expect("a BYE");
+    fail(&mut solo, bye);
+    assert!(matches!(leg_events(&mut solo).as_slice(), [LegEvent::Gone]));
     assert_empty(&mut solo);
 }
 
 #[test]
-fn a_probe_that_finds_no_way_loses_the_session() {
+fn a_probe_that_finds_no_way_is_told_and_ends_nothing() {
     let mut solo = Solo::new();
     let (leg, _) = talking(&mut solo);
     solo.endpoint.request(solo.now, leg, Method::Options, &[], Bytes::new()).expect("they talk");
     let flow = solo.wires()[0].0;
     fail(&mut solo, flow);
-    assert!(matches!(leg_events(&mut solo).as_slice(), [LegEvent::Lost { status: 503 }]));
+    assert!(matches!(leg_events(&mut solo).as_slice(), [LegEvent::Response { status: 503, response: None, .. }]));
+    solo.endpoint.hang_up(solo.now, leg, &[]).expect("they talk");
+    let (bye, _) = solo.wires().pop().expect("a BYE");
+    fail(&mut solo, bye);
+    assert!(matches!(leg_events(&mut solo).as_slice(), [LegEvent::Gone]));
     assert_empty(&mut solo);
 }
 

@@ -40,6 +40,11 @@ impl Connections {
         }
     }
 
+    /// The legs whose dialog is on this connection.
+    pub(super) fn on(&self, flow: Flow) -> impl Iterator<Item = LegId> {
+        self.dialogs.get(&flow.connection).into_iter().flatten().copied()
+    }
+
     pub(super) fn remove(&mut self, id: LegId, leg: &Leg) {
         forget(&mut self.dialogs, &leg.dialog.flow().connection, id);
         if let Some(flow) = &leg.reopened {

@@ -291,8 +291,11 @@ impl Endpoint {
     ) {
         let Some(leg) = self.legs.get(&id) else { return };
         let established = matches!(leg.state, State::Established(_));
+        // A sign of life that could not even be asked for: no way leads to a telephone behind NAT but the one that it
+        // opened itself. It may open another one; its user hears whether it still speaks.
+        let unasked = method == Method::Options && status == 503 && response.is_none();
         // Section 12.2.1.2: the peer no longer knows the dialog, or is gone.
-        if established && lost {
+        if established && lost && !unasked {
             return self.lost(now, id, status);
         }
         if !matches!(leg.state, State::Terminating) {

@@ -109,7 +109,7 @@ impl Endpoint {
 
     /// The legs whose dialogs go over a flow.
     pub fn legs_on(&self, flow: Flow) -> Vec<LegId> {
-        self.legs.iter().filter(|(_, leg)| leg.dialog.flow() == flow).map(|(id, _)| *id).collect()
+        self.connections.on(flow).collect()
     }
 
     /// The dialog of a leg, to be stored; None before the leg is answered and after its end.

@@ -76,7 +76,7 @@ fn a_citizen_who_has_waited_two_minutes_is_owed_a_call() {
     w.run(25);
     assert_eq!((w.state(citizen), w.line(citizen)), (StateName::Ended, Line::Over("BYE".into())));
     assert_eq!(w.what(citizen), Some(What::Abandoned));
-    assert_eq!(reason_owed(&w), ["max_wait"]);
+    assert_eq!(reason_owed(&w), ["overflow"]);
     w.ends();
 }
 
@@ -108,6 +108,6 @@ fn an_agent_who_is_rung_when_the_time_is_up_and_does_not_answer_was_the_last() {
     let (mut w, citizen) = rung_at_the_end(Manner::NeverAnswers);
     w.until(30, "the caller is sent on", |w| w.state(citizen) == StateName::Ended);
     w.run(1);
-    assert_eq!(reason_owed(&w), ["max_wait"]);
+    assert_eq!(reason_owed(&w), ["overflow"]);
     w.ends();
 }
