@@ -16,7 +16,7 @@ use crate::{
         cdr::{CallRecord, StateName},
         message::Said,
     },
-    ids::{CallId, TicketNo},
+    ids::{CallId, RecordingId},
     media::engine as media,
     store::{AcceptedCall, FinishedCall, NewCallback, SpooledWaiter},
     ticket::ContactKind,
@@ -32,6 +32,11 @@ const ENDED_KEPT: usize = 20_000;
 struct Gone {
     id: String,
 }
+
+/// Between two tries while the database is away.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often a recording is looked for whose beginning has not been written down.
+const MISSED: u32 = 60;
 
 /// A word of a call for the event stream.
 #[derive(Serialize)]
@@ -229,14 +234,14 @@ impl App {
     /// The row of a recording that has begun.
     fn recording_begun(self: &Arc<Self>, record: Arc<CallRecord>) {
         let ticket_no = self.live.call(record.id).and_then(|call| call.ticket_no);
-        if let Some(row) = self.recording_row_of(&record, None) {
+        if let Some(row) = self.recording_row_of(&record) {
             self.keep_recording(crate::store::RecordingRow { ticket_no, ..row });
         }
     }
 
     /// The recording is sealed.
     fn recording_done(self: &Arc<Self>, call: CallId, event: &media::Event) {
-        let media::Event::RecordingDone { gap, failed, .. } = event else { return };
+        let media::Event::RecordingDone { recording, length, gap, failed } = event else { return };
         if *failed {
             metrics::counter!("hotline_recordings_shortened_total").increment(1);
             tracing::error!(%call, "a recording is shortened: the disk did not take all of it");
@@ -245,12 +250,22 @@ impl App {
             metrics::counter!("hotline_recording_gaps_total").increment(1);
             tracing::warn!(%call, "a recording has a gap");
         }
-        let row = self.live.call(call).and_then(|live| {
-            let ticket_no: Option<TicketNo> = live.ticket_no.clone();
-            self.recording_row_of(&live.record, Some(event)).map(|row| crate::store::RecordingRow { ticket_no, ..row })
-        });
-        if let Some(row) = row {
-            self.keep_recording(row);
+        let (app, id) = (self.clone(), *recording);
+        let (length, gap, failed) = (length.as_millis() as i64, *gap, *failed);
+        self.runtime.spawn(async move { app.recording_end(id, length, gap, failed).await });
+    }
+
+    /// Closes a recording's row, again and again until the database is back. Where it is not there yet, the word of its
+    /// beginning is under way.
+    async fn recording_end(&self, id: RecordingId, length_ms: i64, gap: bool, failed: bool) {
+        let mut missed = 0;
+        while let Err(error) = self.store.recording_end(id, length_ms, gap, failed).await {
+            missed += u32::from(!error.is_unavailable());
+            if missed > MISSED {
+                tracing::error!(recording = %id, %error, "a recording's end was not kept");
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -266,7 +281,7 @@ impl App {
                 tracing::error!(recording = %row.id, %error, "a recording's row was not kept");
                 return;
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }

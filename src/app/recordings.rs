@@ -8,7 +8,6 @@ use super::{
 use crate::{
     call::cdr::CallRecord,
     ids::{AgentNo, CallId, RecordingId},
-    media::engine as media,
     net::{clock, recording},
     store::{Page, RecordingFilter, RecordingRow, StoreError},
     ticket::Actor,
@@ -136,29 +135,22 @@ impl App {
         }
     }
 
-    /// The row of a recording, as it begins and as it ends.
-    pub(super) fn recording_row_of(&self, record: &CallRecord, done: Option<&media::Event>) -> Option<RecordingRow> {
+    /// The row of a recording as it begins.
+    pub(super) fn recording_row_of(&self, record: &CallRecord) -> Option<RecordingRow> {
         let id = record.recording?;
         let started_at = record.served_at?;
-        let (state, ended_at, duration_ms, gaps) = match done {
-            Some(media::Event::RecordingDone { length, gap, failed, .. }) => {
-                let state = if *failed { "shortened" } else { "complete" };
-                (state, Some(started_at.plus(*length)), length.as_millis() as i64, i64::from(*gap))
-            }
-            _ => ("recording", None, 0, 0),
-        };
         let path = recording::path(std::path::Path::new(""), id).to_string_lossy().into_owned();
         Some(RecordingRow {
             id,
             call: record.id,
             ticket_no: None,
             path,
-            state: state.to_owned(),
+            state: "recording".to_owned(),
             started_at,
-            ended_at,
-            duration_ms,
-            shortened: state == "shortened",
-            gaps,
+            ended_at: None,
+            duration_ms: 0,
+            shortened: false,
+            gaps: 0,
             confidential: false,
             detail: serde_json::Value::Null,
         })

@@ -133,7 +133,7 @@ impl App {
     async fn close_old_call(&self, call: OldCall) {
         let OldCall { record, ticket_no, finished } = call;
         // The recording's row is there before the call is forgotten here: it is what is looked for afterwards.
-        if let Some(row) = self.recording_row_of(&record, None) {
+        if let Some(row) = self.recording_row_of(&record) {
             self.recording_keep(RecordingRow { ticket_no, ..row }).await;
         }
         if let Err(error) = self.spool.finish(record.id, finished).await {

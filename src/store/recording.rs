@@ -115,6 +115,38 @@ impl Store {
         .await
     }
 
+    /// Closes a recording that is under way: what plays of it is `length_ms` long. One that is over stays as it is.
+    ///
+    /// # Errors
+    /// `NotFound` where the word of its beginning has not come yet.
+    pub async fn recording_end(&self, id: RecordingId, length_ms: i64, gap: bool, shortened: bool) -> Result<()> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE recording SET state = $1, ended_at = started_at + $2, duration_ms = $3, gaps = $4, shortened = $5 \
+                     WHERE id = $6 AND state = 'recording'",
+                )
+                .bind(if shortened { "shortened" } else { "complete" })
+                .bind(length_ms)
+                .bind(length_ms)
+                .bind(i64::from(gap))
+                .bind(i64::from(shortened))
+                .bind(id.0 as i64)
+                .execute(&mut tx.conn)
+                .await?;
+                if done.rows_affected() > 0 {
+                    return Ok(());
+                }
+                let known = sqlx::query("SELECT 1 AS n FROM recording WHERE id = $1")
+                    .bind(id.0 as i64)
+                    .fetch_optional(&mut tx.conn)
+                    .await?;
+                known.map(|_| ()).ok_or(StoreError::NotFound("recording"))
+            })
+        })
+        .await
+    }
+
     /// The recording of this id.
     pub async fn recording_get(&self, id: RecordingId) -> Result<RecordingRow> {
         let row = sqlx::query("SELECT * FROM recording WHERE id = $1")

@@ -563,9 +563,12 @@ fn a_recording_that_is_over_stays_over() {
             detail: Value::Null,
         };
         store.recording_upsert(begun.clone()).await.unwrap();
-        let done = RecordingRow { ticket_no: None, state: "complete".into(), duration_ms: 5000, ..begun.clone() };
-        store.recording_upsert(done.clone()).await.unwrap();
-        let known = RecordingRow { ticket_no: begun.ticket_no.clone(), ..done };
+        let unknown = store.recording_end(crate::ids::RecordingId(store.new_id()), 5000, false, false).await;
+        assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
+        store.recording_end(begun.id, 5000, true, false).await.unwrap();
+        let ended_at = Some(t.plus(Duration::from_secs(5)));
+        let known = RecordingRow { state: "complete".into(), ended_at, duration_ms: 5000, gaps: 1, ..begun.clone() };
+        store.recording_end(begun.id, 7000, false, true).await.unwrap();
         assert_eq!(store.recording_get(begun.id).await.unwrap(), known);
         // The word that it began comes last.
         store.recording_upsert(RecordingRow { ticket_no: None, ..begun.clone() }).await.unwrap();
