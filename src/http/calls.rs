@@ -30,6 +30,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
 
 /// Which calls are asked for.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct CallQuery {
     /// The Call-ID of the citizen's dialog.
     sip_call_id: Option<String>,

@@ -18,6 +18,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
 
 /// Which messages are asked for.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct MessageQuery {
     /// A ticket's number.
     ticket: Option<String>,

@@ -10,6 +10,7 @@ mod agents;
 mod callbacks;
 mod calls;
 mod console;
+mod document;
 mod events;
 mod health;
 mod hotlines;
@@ -84,6 +85,7 @@ impl<T> List<T> {
 
 /// Which page is asked for.
 #[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// 1–500, 50 unless said.
     pub limit: Option<u32>,
@@ -163,6 +165,7 @@ pub fn router(http: Shared) -> Router {
         .merge(hotlines::routes())
         .merge(events::routes())
         .split_for_parts();
+    document::describe(&mut document);
     idempotency::describe(&mut document);
     problem::describe(&mut document);
     let api = api.method_not_allowed_fallback(not_allowed);

@@ -24,6 +24,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
 
 /// Which tickets are asked for.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct TicketQuery {
     state: Option<String>,
     /// A call's id.
@@ -101,6 +102,7 @@ async fn ticket_create(
 
 /// Carries out a command: `{"command": "dispatch", …}`. With `If-Match`, only on that version.
 #[utoipa::path(post, path = "/tickets/{no}/commands", tag = "tickets",
+    params(("If-Match" = Option<String>, Header, description = "工单的 version,例如 \"3\";已被他人修改时为 412")),
     request_body(content = Object, description = "{\"command\": \"register\" | \"dispatch\" | \"sign\" | \"reply\" | \"accept\" | \"follow_up\" | …, …}"),
     responses((status = 200, body = TicketView), (status = 409, body = Problem), (status = 412, body = Problem)))]
 async fn ticket_command(

@@ -71,6 +71,28 @@ fn declared() -> BTreeSet<(String, String)> {
 }
 
 #[test]
+fn parameters_stand_where_they_are_sent() {
+    run(|world| async move {
+        for operation in operations(world).await {
+            let of_path: BTreeSet<&str> = operation.path.split(['{', '}']).skip(1).step_by(2).collect();
+            let mut named = BTreeSet::new();
+            for parameter in operation.what["parameters"].as_array().into_iter().flatten() {
+                let name = parameter["name"].as_str().expect("a name");
+                match parameter["in"].as_str() {
+                    Some("path") => assert!(named.insert(name) && parameter["required"] == true, "{name}"),
+                    Some("header") => assert!(["Idempotency-Key", "If-Match"].contains(&name), "{name}"),
+                    place => assert_eq!((place, &operation.method), (Some("query"), &Method::GET), "{name}"),
+                }
+            }
+            assert_eq!(named, of_path, "{} {}", operation.method, operation.path);
+        }
+        let document = document(world).await;
+        assert_eq!(document["security"], json!([{"bearer": []}, {"cookie": []}]));
+        assert_eq!(document["paths"]["/sessions"]["post"]["security"], json!([]), "signing in is open");
+    });
+}
+
+#[test]
 fn the_document_lists_every_route_and_no_other() {
     run(|world| async move {
         let listed: BTreeSet<_> =
