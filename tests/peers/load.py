@@ -189,7 +189,7 @@ def compare(hotline, answered, slack=0):
 
 def killed(rate, seconds):
     """kill -9 half-way and a restart: every answered call has its ticket, none is an orphan."""
-    print(f"{rate} calls/s for {seconds} s, each 2 s long, kill -9 half-way")
+    print(f"{rate} calls/s for {seconds} s, each 2 s long, one INVITE in twenty twice, one call in ten cancelled, kill -9 half-way")
     with Hotline() as hotline, tempfile.TemporaryDirectory() as folder:
         load = Answered(hotline.trunk)
         began, number, dead = time.monotonic(), 0, False
@@ -205,6 +205,7 @@ def killed(rate, seconds):
                 # They stay on the line: whoever is up now is to be told.
                 load.staying = {n for n, call in load.calls.items() if call["up"]}
                 hotline.kill()
+                died = time.monotonic()
                 load.read()
                 hotline.start()
                 print(f"       new calls {time.monotonic() - began - now:.1f} s after the kill")
@@ -213,8 +214,12 @@ def killed(rate, seconds):
         while time.monotonic() < end:
             load.read()
             time.sleep(0.005)
-        check("every caller was answered, at once or after the restart", len(load.answered) == number, f"{len(load.answered)} of {number}")
-        compare(hotline, len(load.answered), slack=0)
+        check("every caller was answered or had cancelled, at once or after the restart",
+              len(load.answered) + len(load.gone) == number, f"{len(load.answered)} and {len(load.gone)} of {number}")
+        # Whose 487 went out in the moment of the kill may have left a record that nobody could take back any more: such a
+        # call counts as answered (docs/decisions/0004-recordings-begin-with-a-person.md).
+        doubtful = sum(0 <= died - at <= 0.1 for at in load.gone.values())
+        compare(hotline, len(load.answered), slack=doubtful)
         gone = hotline.rows("SELECT count(*) FROM call WHERE ended_at IS NULL")[0][0]
         check("calls left open", gone == 0, gone)
         left = [n for n in load.staying if load.calls[n]["up"]]
@@ -222,18 +227,28 @@ def killed(rate, seconds):
 
 
 class Answered(Callers):
-    """Callers who stay two seconds, hang up, and count who answered them."""
+    """Callers who stay two seconds, hang up, and count who answered them; some send their INVITE twice, some cancel."""
 
     def __init__(self, trunk):
         super().__init__(trunk)
         self.answered, self.ends, self.unanswered, self.staying = set(), [], {}, set()
+        # When those who cancelled were told so.
+        self.gone = {}
 
     def invite(self, number):
         sdp = ("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
                "m=audio 40000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n")
         self.calls[number] = {"branch": f"z9hG4bKk{number}.{random.randrange(1 << 30)}", "sdp": sdp, "up": False}
+        self.calls[number]["cancel"] = number % 10 == 3
         self.unanswered[number] = (time.monotonic() + 0.5, 0.5)
+        self._ask(number)
+        if number % 20 == 7:
+            self._invite(number)
+
+    def _ask(self, number):
         self._invite(number)
+        if self.calls[number]["cancel"]:
+            self._send("CANCEL", number, "1 CANCEL", self.calls[number]["branch"])
 
     def read(self):
         super().read()
@@ -241,7 +256,7 @@ class Answered(Callers):
         for number, (due, wait) in list(self.unanswered.items()):
             if due <= now:
                 # Timer A: without an answer the INVITE is sent again, at intervals that double.
-                self._invite(number)
+                self._ask(number)
                 self.unanswered[number] = (now + wait * 2, wait * 2)
         while self.ends and self.ends[0][0] <= now:
             _, number = self.ends.pop(0)
@@ -267,6 +282,12 @@ class Answered(Callers):
                 self.answered.add(number)
                 call["up"] = True
                 self.ends.append((time.monotonic() + 2, number))
+        elif re.match(r"SIP/2.0 [3-6]", text) and re.search(r"^CSeq: *\d+ *INVITE", text, re.M | re.I):
+            tag = re.search(r"^To:.*?(;tag=[^\s;]+)", text, re.M | re.I)[1]
+            self._send("ACK", number, "1 ACK", call["branch"], tag)
+            self.unanswered.pop(number, None)
+            if text.startswith("SIP/2.0 487") and call["cancel"]:
+                self.gone.setdefault(number, time.monotonic())
 
 
 def main():
