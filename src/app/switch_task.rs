@@ -10,7 +10,11 @@ use crate::{
     call::{Command, Rejected},
     ids::{CallId, LegId},
     media::engine as media,
-    net::{clock, rtp::MediaPool, sip::Sockets},
+    net::{
+        clock,
+        rtp::MediaPool,
+        sip::{self, Sockets},
+    },
     sip::{dialog::DialogSnapshot, endpoint},
 };
 use std::{
@@ -122,7 +126,7 @@ impl MediaPort for MediaPool {
 /// Where SIP listens.
 pub struct Listen {
     pub udp: Vec<SocketAddr>,
-    pub tcp: Vec<SocketAddr>,
+    pub streams: sip::Listen,
 }
 
 /// Starts the switch's thread; returns once every listener is open.
@@ -143,7 +147,7 @@ pub async fn start(
         };
         runtime.block_on(async move {
             let (packets, received) = mpsc::channel(MAILBOX);
-            match Sockets::open(&listen.udp, &listen.tcp, packets).await {
+            match Sockets::open(&listen.udp, listen.streams, packets).await {
                 Ok(sockets) => {
                     sockets.connections.set_access(parts.config.access());
                     let _ = ready.send(Ok(()));

@@ -1,6 +1,6 @@
 //! The settings of `hotline.toml`, as the rest of the program takes them. Reading them is `settings_read`.
 
-use super::{calendar::Calendars, network::Acl, profile::Profile, secret::Secret};
+use super::{calendar::Calendars, certificate::TlsFiles, network::Acl, profile::Profile, secret::Secret};
 use crate::{
     ids::{AgentNo, Extension, HotlineNo, QueueName, UserName},
     ivr::Place,
@@ -31,6 +31,8 @@ pub struct Settings {
     pub database_url: Secret,
     pub http: HttpSettings,
     pub sip: SipSettings,
+    /// The certificate of the profiles that have none of their own.
+    pub tls: Option<TlsFiles>,
     pub media: MediaSettings,
     pub recording: RecordingSettings,
     pub queues: Vec<QueueSettings>,
