@@ -241,3 +241,33 @@ pub struct CallRecord {
     /// Whether it leaves a record of its own (CDR).
     pub cdr: bool,
 }
+
+impl CallRecord {
+    /// The record of a call that has just begun, by nobody and to nowhere: whoever makes one fills in what is known.
+    pub fn begun(id: CallId, sip_call_id: String, started_at: UnixMillis) -> Self {
+        CallRecord {
+            id,
+            sip_call_id,
+            from: String::new(),
+            dialled: String::new(),
+            state: StateName::Accepting,
+            started_at,
+            answered_at: None,
+            queue: None,
+            enqueued_at: None,
+            early_media: false,
+            served_at: None,
+            agent: None,
+            ended_at: None,
+            ending: None,
+            recording: None,
+            legs: Vec::new(),
+            three_way: Vec::new(),
+            keys: String::new(),
+            variables: BTreeMap::new(),
+            overflow: None,
+            ticket: false,
+            cdr: true,
+        }
+    }
+}
