@@ -20,14 +20,17 @@ impl<K> Default for Ranked<K> {
 }
 
 impl<K: Ord + Copy> Ranked<K> {
+    /// How many members there are; no walk.
     pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
+    /// The lowest member.
     pub fn first(&self) -> Option<K> {
         self.blocks.first()?.first().copied()
     }
@@ -76,6 +79,7 @@ impl<K: Ord + Copy> Ranked<K> {
         true
     }
 
+    /// All members, the lowest first.
     pub fn iter(&self) -> impl Iterator<Item = K> {
         self.blocks.iter().flatten().copied()
     }

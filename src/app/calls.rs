@@ -85,31 +85,21 @@ pub fn record_of(row: &CallRow) -> CallRecord {
     }
     let named = |name: &str| serde_json::from_value(serde_json::Value::from(name)).ok();
     CallRecord {
-        id: row.id,
-        sip_call_id: row.sip_call_id.clone(),
         from: row.from_number.clone().unwrap_or_default(),
         dialled: row.dialled.clone().unwrap_or_default(),
         state: match row.ended_at {
             Some(_) => StateName::Ended,
             None => named(&row.state).unwrap_or(StateName::Ivr),
         },
-        started_at: row.started_at,
         answered_at: row.answered_at.or(Some(row.started_at)),
         queue: row.queue.clone(),
         enqueued_at: row.enqueued_at,
-        early_media: false,
-        served_at: None,
         agent: row.agent.clone(),
         ended_at: row.ended_at,
-        ending: None,
         recording: row.recording_id,
         legs: serde_json::from_value(row.legs.clone()).unwrap_or_default(),
-        three_way: Vec::new(),
-        keys: String::new(),
-        variables: BTreeMap::new(),
-        overflow: None,
         ticket: row.ticket_no.is_some(),
-        cdr: true,
+        ..CallRecord::begun(row.id, row.sip_call_id.clone(), row.started_at)
     }
 }
 
