@@ -559,12 +559,15 @@ fn over_tls_we_are_where_the_telephone_connected() {
         solo.endpoint.answer(solo.now, leg, Bytes::from_static(b"v=0")).expect("it rings");
         assert_eq!(value(&solo.drain()[0].1, "Contact"), own);
         // A call to it goes over its connection.
+        let address = |text: &str| {
+            crate::sip::message::NameAddr::parse(&Bytes::copy_from_slice(text.as_bytes())).expect("a good address")
+        };
         let to = format!("{uri}12330@192.0.2.1");
         let invite = OutgoingInvite {
             flow: solo.flow,
             uri: to.parse().expect("a good URI"),
-            from: "<sip:12345@192.0.2.9>".parse().expect("a good address"),
-            to: format!("<{to}>").parse().expect("a good address"),
+            from: address("<sip:12345@192.0.2.9>"),
+            to: address(&format!("<{to}>")),
             route: Vec::new(),
             headers: Vec::new(),
             sdp: None,
