@@ -1,7 +1,7 @@
 //! The sample city: units, hotlines, agents and console users, read from the tables under `sample/`.
 //!
 //! Every row names its source: `S0`–`S4` are the published documents of five cities, `invented` marks what no
-//! document gives (opening hours, backup numbers, people). The hotlines are Baoji's annex of 2018 [S2]; the
+//! document gives (opening hours, backup numbers, people). The hotlines are Baoji's annex of 2018 (S2); the
 //! overrides lie on top of it and say where another city does it otherwise. Nothing here is ever dialled for real.
 
 use rust_embed::RustEmbed;
@@ -31,7 +31,7 @@ pub enum SampleError {
     },
 }
 
-/// What a unit is: districts are ranked apart from departments [S4].
+/// What a unit is: districts are ranked apart from departments (S4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnitKind {
@@ -60,7 +60,7 @@ pub struct Unit {
     pub source: String,
 }
 
-/// How far a hotline is part of 12345 [S2].
+/// How far a hotline is part of 12345 (S2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -92,7 +92,7 @@ pub struct Hotline {
     pub source: String,
     /// The number whose queue answers instead, such as `12345`.
     pub alias_of: Option<String>,
-    /// Seats, keys and line of its own, hidden from all other roles [S4].
+    /// Seats, keys and line of its own, hidden from all other roles (S4).
     pub private_lane: bool,
     /// Invented by us.
     pub hours: Vec<OpeningHours>,
