@@ -31,6 +31,8 @@
 //! - Every dialog ends in a record with a cause.
 //! - Every SMS is at each moment in exactly one of pending, submitted, delivered, failed, uncertain.
 
+#![warn(missing_docs)]
+
 pub mod acd;
 pub mod app;
 pub mod call;

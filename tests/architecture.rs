@@ -205,3 +205,29 @@ fn main_alone_imports_the_sandbox() {
         assert!(named.is_none(), "src/{}:{}: only main imports the sandbox", source.path, named.map_or(0, |n| n.0));
     }
 }
+
+/// What a page names in backticks.
+fn named(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_walk_through_names_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).expect("docs/architecture.md");
+    let texts: Vec<String> = sources().into_iter().map(|source| source.text).collect();
+    let is_path = |name: &str| ["src/", "docs/", "tests/", "ivr-flows/"].iter().any(|start| name.starts_with(start));
+    let mut wrong = Vec::new();
+    for name in named(&page) {
+        if is_path(name) && !root.join(name).exists() {
+            wrong.push(format!("{name}: no such file"));
+        }
+        if let Some(function) = name.strip_suffix("()")
+            && !texts.iter().any(|text| text.contains(&format!("fn {function}(")))
+        {
+            wrong.push(format!("{name}: no such function"));
+        }
+    }
+    assert!(named(&page).filter(|name| is_path(name)).count() > 50, "the walk names too few files to be one");
+    assert!(wrong.is_empty(), "docs/architecture.md names what is not there:\n{}", wrong.join("\n"));
+}

@@ -71,10 +71,13 @@ fn default_connect_s() -> u64 {
 /// Why a submit was not taken; the message stays as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
+    /// There is no bound session: it is being connected again, or has been shut down.
     #[error("the SMS centre is not connected")]
     NotConnected,
+    /// The channel to the gateway is at its bound.
     #[error("as many messages as fit are waiting")]
     Full,
+    /// It was shut down; nothing will be sent any more.
     #[error("the gateway has stopped")]
     Stopped,
 }

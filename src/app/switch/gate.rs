@@ -25,6 +25,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 /// A SIP profile in force: where we listen, who may speak, where its numbers lead.
 #[derive(Clone, Debug)]
 pub struct Profile {
+    /// As its file says.
     pub settings: config::Profile,
     /// Where each of the settings' numbers leads, in their order.
     pub routes: Vec<RouteTo>,
@@ -55,15 +56,22 @@ impl Profile {
 /// Where to.
 #[derive(Clone, Debug)]
 pub enum RouteTo {
+    /// A flow, loaded.
     Flow(Arc<IvrFlow>),
+    /// Straight to a queue.
     Queue(QueueName),
+    /// Another party is rung.
     Bridge {
+        /// Its SIP URI.
         uri: String,
+        /// Whether the talk is recorded.
         recorded: bool,
     },
     /// The conference room of the dialled number.
     Room,
+    /// This clip, again and again.
     PlayLoop(String),
+    /// Answered, then silence.
     Hold,
 }
 

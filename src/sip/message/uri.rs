@@ -219,7 +219,9 @@ pub struct TelUri {
 /// A URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uri {
+    /// `sip:` or `sips:`.
     Sip(SipUri),
+    /// `tel:` (RFC 3966).
     Tel(TelUri),
     /// A URI of another scheme, as written.
     Other(Bytes),
