@@ -4,13 +4,14 @@
 use super::{
     App, AppError,
     events::Audience,
-    view::{When, masked, rfc3339, time_zone},
+    view::{When, rfc3339, time_zone},
 };
 use crate::{
     clock::UnixMillis,
     config::settings::CallbackSettings,
     ids::{CallbackId, QueueName},
     net::clock,
+    redact::masked,
     store::{Page, callback::CallbackRow},
     ticket::{Actor, Role},
 };

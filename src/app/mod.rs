@@ -15,17 +15,20 @@ pub mod housekeeping;
 pub mod lanes;
 pub mod lifecycle;
 pub mod live;
+pub mod log;
 pub mod outbox;
 pub mod permissions;
 pub mod readiness;
 pub mod recordings;
 pub mod recovery;
 pub mod setup;
+mod story;
 pub mod switch;
 pub mod switch_task;
 pub mod ticket_view;
 pub mod tickets;
 pub mod view;
+mod watch;
 
 use crate::{
     call::Rejected,

@@ -1,12 +1,10 @@
 //! How a ticket is shown: the whole to the centre, its own part to a unit, a confidential citizen to few.
 
-use super::{
-    permissions,
-    view::{When, masked},
-};
+use super::{permissions, view::When};
 use crate::{
     ids::{AssignmentId, UnitCode},
     net::clock,
+    redact::masked,
     store::RecordingRow,
     ticket::{Actor, Assignment, Case, Citizen, Class, Event, Matter, Origin, Part, Ticket, What},
 };

@@ -10,6 +10,7 @@ use crate::{
     call::cdr::{CallRecord, Ending, LegRecord, Role, StateName, ThreeWayRecord},
     clock::UnixMillis,
     ids::TicketNo,
+    redact::masked,
     store::MessageRow,
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -61,22 +62,6 @@ pub fn file_name(at: UnixMillis) -> String {
 pub fn rfc3339(at: UnixMillis) -> String {
     let timestamp = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
     timestamp.to_zoned(time_zone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
-}
-
-/// A telephone number with its middle struck out.
-pub fn masked(number: &str) -> String {
-    let digits: Vec<char> = number.chars().collect();
-    match digits.len() {
-        0 => String::new(),
-        // Short numbers are services, not people.
-        1..=6 => number.to_owned(),
-        length => {
-            let (head, tail) = if length >= 11 { (length - 8, 4) } else { (2, 2) };
-            let start: String = digits[..head].iter().collect();
-            let end: String = digits[length - tail..].iter().collect();
-            format!("{start}{}{end}", "*".repeat(length - head - tail))
-        }
-    }
 }
 
 /// A message's text with its query code struck out: the code lets whoever has it ask about the ticket, and is the
@@ -470,14 +455,5 @@ mod tests {
         let text = "工单号261125000000022，查询码263863。请勿将查询码告知他人，凭查询码";
         assert_eq!(without_code(text), "工单号261125000000022，查询码******。请勿将查询码告知他人，凭查询码");
         assert_eq!(without_code("您的来电已登记。"), "您的来电已登记。");
-    }
-
-    #[test]
-    fn numbers_are_masked() {
-        assert_eq!(masked("13900000001"), "139****0001");
-        assert_eq!(masked("+8613900000001"), "+86139****0001");
-        assert_eq!(masked("12330"), "12330");
-        assert_eq!(masked("05138888"), "05****88");
-        assert_eq!(masked(""), "");
     }
 }

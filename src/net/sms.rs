@@ -12,6 +12,7 @@ pub use crate::sms::smpp::{CloseReason, Config as SessionConfig, Event as SmsEve
 use super::clock;
 use crate::{
     ids::MessageId,
+    redact::Quoted,
     sms::{
         delivery::Refusal,
         smpp::{Input, Output, Session},
@@ -353,7 +354,7 @@ impl Gateway {
         count(&event);
         match &event {
             SmsEvent::Connected { smsc } => {
-                tracing::info!(%smsc, "bound to the SMS centre");
+                tracing::info!(smsc = %Quoted(smsc), "bound to the SMS centre");
                 self.bound.send_replace(true);
             }
             SmsEvent::Disconnected { why } => {

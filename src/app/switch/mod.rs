@@ -551,6 +551,7 @@ impl<M: MediaPort> Switch<M> {
     }
 
     fn follow(&mut self, now: Now, id: CallId) {
+        let _lines_are_its_own = tracing::debug_span!("call", call = %id).entered();
         while let Some(output) = self.calls.get_mut(&id).and_then(Call::poll_output) {
             self.call_output(now, id, output);
         }
