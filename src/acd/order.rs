@@ -1,8 +1,9 @@
 //! A sorted set that also knows each member's place, for queues of any length.
 //!
-//! Keys lie in sorted blocks of at most [`BLOCK`]: finding is a binary search, adding and removing move one block's
+//! Keys lie in sorted blocks of at most 256: finding is a binary search, adding and removing move one block's
 //! keys, and a place is the sum of the blocks before it.
 
+/// The keys at which a block is cut in two.
 const BLOCK: usize = 256;
 
 /// A sorted set with places.

@@ -22,11 +22,13 @@ use std::collections::{BTreeMap, HashSet};
 /// Which calls are asked for; all that is set must fit.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// Call-ID of the caller's dialog.
     pub sip_call_id: Option<String>,
     /// The caller's whole number.
     pub from: Option<String>,
     /// A state's name, or `live`.
     pub state: Option<String>,
+    /// Of whom it is, or was, a call.
     pub agent: Option<AgentNo>,
 }
 

@@ -23,8 +23,11 @@ struct InForce {
 /// When the certificate of a profile ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
+    /// The profile's name.
     pub profile: String,
+    /// Where it was read from.
     pub file: PathBuf,
+    /// Its last moment.
     pub not_after: UnixMillis,
 }
 

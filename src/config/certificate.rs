@@ -93,7 +93,7 @@ fn self_signed(names: &[&str], now: UnixMillis) -> Result<(String, String), rcge
     let mut parameters =
         rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
     parameters.distinguished_name.push(rcgen::DnType::CommonName, "hotline sandbox");
-    // The hour before it allows for a clock that was set back.
+    // The day before allows for a telephone whose clock is behind.
     let day = |at: UnixMillis| {
         let date = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC);
         rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
@@ -116,24 +116,70 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 /// Why a certificate cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
+    /// It cannot be read or, where it is made, written.
     #[error("{}: cannot be read: {error}", file.display())]
-    Unreadable { file: PathBuf, error: io::Error },
+    Unreadable {
+        /// The file at fault.
+        file: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// There is no PEM certificate in it.
     #[error("{}: holds no certificate in PEM (没有 PEM 证书)", file.display())]
-    NoCertificate { file: PathBuf },
+    NoCertificate {
+        /// The file at fault.
+        file: PathBuf,
+    },
+    /// There is no plain PEM key in it.
     #[error("{}: holds no private key in PEM without a passphrase (没有未加密的 PEM 私钥)", file.display())]
-    NoKey { file: PathBuf },
+    NoKey {
+        /// The file at fault.
+        file: PathBuf,
+    },
+    /// Its permissions let everyone read it.
     #[error("{}: the key can be read by everyone (私钥可被所有人读取)", file.display())]
-    OpenKey { file: PathBuf },
+    OpenKey {
+        /// The file at fault.
+        file: PathBuf,
+    },
+    /// A key that cannot sign handshakes here.
     #[error("{}: the key is of no kind that is known here: {error}", file.display())]
-    UnknownKey { file: PathBuf, error: rustls::Error },
+    UnknownKey {
+        /// The file at fault.
+        file: PathBuf,
+        /// What is not liked of it.
+        error: rustls::Error,
+    },
+    /// The key belongs to another certificate.
     #[error("{}: the key is not that of the certificate {} (私钥与证书不匹配)", file.display(), certificate.display())]
-    OtherKey { file: PathBuf, certificate: PathBuf },
+    OtherKey {
+        /// The file at fault.
+        file: PathBuf,
+        /// The certificate that it does not fit.
+        certificate: PathBuf,
+    },
+    /// What it holds is no X.509 certificate.
     #[error("{}: the certificate cannot be understood (证书无法解析)", file.display())]
-    Malformed { file: PathBuf },
+    Malformed {
+        /// The file at fault.
+        file: PathBuf,
+    },
+    /// Its end is past.
     #[error("{}: the certificate ended on {} (证书已过期)", file.display(), date(*at))]
-    Expired { file: PathBuf, at: UnixMillis },
+    Expired {
+        /// The file at fault.
+        file: PathBuf,
+        /// When it ended.
+        at: UnixMillis,
+    },
+    /// Its beginning is to come.
     #[error("{}: the certificate begins on {} only (证书尚未生效)", file.display(), date(*at))]
-    NotYet { file: PathBuf, at: UnixMillis },
+    NotYet {
+        /// The file at fault.
+        file: PathBuf,
+        /// When it begins.
+        at: UnixMillis,
+    },
 }
 
 impl CertificateError {
@@ -163,8 +209,11 @@ impl CertificateError {
 pub struct Certificate {
     /// Where it was read from.
     pub file: PathBuf,
+    /// From when it is good.
     pub not_before: UnixMillis,
+    /// Until when.
     pub not_after: UnixMillis,
+    /// The chain with its key.
     pub keyed: Arc<CertifiedKey>,
 }
 

@@ -250,7 +250,7 @@ impl Authenticator {
         }
     }
 
-    /// The realm.
+    /// The protection domain that its challenges name; stored hashes hold for it alone.
     pub fn realm(&self) -> &str {
         &self.realm
     }

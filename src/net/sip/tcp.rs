@@ -54,6 +54,7 @@ const QUIET: Duration = Duration::from_secs(5);
 
 /// Where connections are taken.
 pub struct Listen {
+    /// Plain connections.
     pub tcp: Vec<SocketAddr>,
     /// Each with the certificate that it shows.
     pub tls: Vec<(SocketAddr, Arc<Shown>)>,

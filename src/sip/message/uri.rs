@@ -197,7 +197,7 @@ pub struct SipUri {
     pub user: Option<Bytes>,
     /// The password, if a colon stood in the user information.
     pub password: Option<Bytes>,
-    /// The host.
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
     pub host: Host,
     /// The port, if one was written.
     pub port: Option<u16>,
