@@ -5,11 +5,11 @@ mod sandboxed;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hotline::{
-    app::setup,
+    app::{ending::keep_watch, setup},
     config::{self, Configuration, Report},
     http::{self, Http},
     ivr::Caller,
-    net::clock,
+    net::{clock, notify::Notifier},
     store::DataFolder,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -260,7 +260,9 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let banner = settings.sandbox.then(|| sandboxed::banner(&configuration, place.city_hours()));
+    let notifier = Arc::new(Notifier::from_env());
     let running = start(configuration, start_metrics()?, place.city_hours()).await?;
+    tokio::spawn(keep_watch(running.app.switch.clone(), notifier.clone()));
     match banner {
         Some(banner) => println!("{banner}"),
         None => tracing::info!("ready"),
@@ -268,16 +270,24 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    // The signals are ours from here on: whoever is told so may send them.
+    notifier.tell("READY=1\nSTATUS=接新来电");
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => look_again(&place, &running.app),
+            _ = hangup.recv() => {
+                notifier.tell("RELOADING=1");
+                look_again(&place, &running.app);
+                notifier.tell("READY=1");
+            }
         }
     }
     eprintln!("不再接新电话,等待通话结束;再按一次 Ctrl-C 立即停止。(draining; once more to stop at once)");
+    notifier.tell("STOPPING=1");
     tokio::select! {
         () = running.app.drain(DRAIN) => {}
+        () = running.app.tell_drain(&notifier) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -10,6 +10,7 @@ pub mod callbacks;
 pub mod calls;
 pub mod certificates;
 pub mod check;
+pub mod ending;
 pub mod events;
 mod figures;
 pub mod housekeeping;
@@ -44,7 +45,7 @@ use crate::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
 };
 use switch_task::{Overloaded, SwitchHandle};
 use tokio::sync::mpsc;
@@ -95,6 +96,8 @@ pub struct App {
     pub sms: OnceLock<SmsGateway>,
     /// Changes of agents' states on their way to the store.
     agent_log: mpsc::Sender<AgentLogRow>,
+    /// No new calls are taken any more.
+    draining: AtomicBool,
     /// Cancelled when the program ends: jobs that run on and on end by it.
     pub ending: CancellationToken,
     /// Calls of an earlier run that may or may not have been answered, by their SIP Call-ID.

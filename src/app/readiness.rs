@@ -20,8 +20,10 @@ pub struct Part {
 /// What `/readyz` says.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Readiness {
-    /// Whether new work may be sent here; only the database and the spool decide.
+    /// Whether new work may be sent here; intake, database and spool alone decide.
     pub ready: bool,
+    /// Whether new calls are taken: not while the program ends.
+    pub intake: Part,
     /// Whether the database answers within two seconds.
     pub database: Part,
     /// Calls that the database does not have yet.
@@ -54,12 +56,18 @@ impl App {
             // Messages wait and are sent later: no reason to take the node out.
             Some(_) => Part { ok: false, detail: "短信中心未连接,短信将在恢复后发送".to_owned() },
         };
+        let intake = match self.is_draining() {
+            false => Part { ok: true, detail: "接新来电".to_owned() },
+            true => Part {
+                ok: false, detail: format!("正在停机,不接新来电,还有 {} 个通话", self.calls_in_progress())
+            },
+        };
         let clock = clock_offset();
         let calendar = match super::calendar::alarm(&self.rules, self.wall()) {
             None => Part { ok: true, detail: "节假日安排齐全".to_owned() },
             Some(detail) => Part { ok: false, detail },
         };
-        Readiness { ready: database.ok && spool.ok, database, spool, sms, calendar, clock }
+        Readiness { ready: database.ok && spool.ok && intake.ok, intake, database, spool, sms, calendar, clock }
     }
 }
 

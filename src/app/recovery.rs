@@ -229,33 +229,6 @@ fn bare(accepted: &AcceptedCall) -> CallRecord {
     }
 }
 
-impl App {
-    /// No new calls from here on; done when the last one has ended, or when `longest` is over.
-    pub async fn drain(&self, longest: Duration) {
-        let _ = self.switch.ask(Ask::Input(super::switch::Input::Drain)).await;
-        let ended = async {
-            while self.live.calls().iter().any(|call| call.record.ended_at.is_none()) {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let _ = tokio::time::timeout(longest, ended).await;
-    }
-
-    /// Hangs up what is left, and writes down what is to be kept.
-    pub async fn stop(&self) {
-        self.ending.cancel();
-        let _ = self.switch.ask(Ask::EndAll).await;
-        self.drain(Duration::from_secs(2)).await;
-        if let Some(gateway) = self.sms.get() {
-            gateway.stop().await;
-        }
-        if let Err(error) = self.spool.flush().await {
-            tracing::error!(%error, "the spool could not be written at the end");
-        }
-        self.store.close().await;
-    }
-}
-
 /// Closes the record of a call that an earlier run left open. Our own fault: every leg that was open was lost.
 pub fn close(record: &mut CallRecord, now: UnixMillis) {
     let ending = Ending { whose: Whose::Us, what: What::Lost, sip: 0, q850: 41 };

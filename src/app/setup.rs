@@ -47,7 +47,7 @@ use std::{
     io::Cursor,
     net::{IpAddr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -111,6 +111,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         runtime: tokio::runtime::Handle::current(),
         started: now,
         sms: std::sync::OnceLock::new(),
+        draining: AtomicBool::new(false),
         ending: CancellationToken::new(),
         in_doubt: std::sync::Mutex::default(),
         agent_log,

@@ -65,6 +65,11 @@ pub enum Ask {
     Reconfigure(Arc<super::switch::Config>),
     /// Hang up everything: the end of a drain.
     EndAll,
+    /// Whether the switch's thread is alive: it answers.
+    Alive {
+        /// The answer.
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// The way to the switch.
@@ -307,6 +312,7 @@ impl Shell {
                 self.switch.reconfigure(config);
             }
             Ask::EndAll => self.switch.end_all(now),
+            Ask::Alive { reply } => drop(reply.send(())),
         }
         self.flush();
     }

@@ -3,6 +3,7 @@
 pub mod clips;
 pub mod clock;
 pub mod media_thread;
+pub mod notify;
 pub mod recording;
 pub mod rtp;
 pub mod sip;

@@ -30,7 +30,7 @@ class Leg:
     def __init__(self, phones, kind, number, call_id):
         self.phones, self.kind, self.number, self.call_id = phones, kind, number, call_id
         self.own_tag, self.other_tag = f"p{random.randrange(1 << 40)}", ""
-        self.dialled_at, self.answered_at, self.ended_at, self.refused = None, None, None, None
+        self.dialled_at, self.answered_at, self.ended_at, self.refused, self.retry_after = None, None, None, None, ""
         self.highest_cseq, self.faults, self.keys = 0, [], []
         self.branch = f"z9hG4bK{random.randrange(1 << 40)}"
         self.rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -208,7 +208,7 @@ class Phones(threading.Thread):
                 leg.listen_to(text)
                 leg.answered_at = time.monotonic()
         elif cseq[1] == "INVITE" and status >= 300:
-            leg.refused = status
+            leg.refused, leg.retry_after = status, header(text, "Retry-After")
             leg.other_tag = tag(header(text, "To"))
             self._request(leg, "ACK", 1, leg.branch)
         elif cseq[1] == "BYE" and leg.ended_at is None:
