@@ -17,7 +17,7 @@ import urllib.request
 import wave
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = pathlib.Path(os.environ.get("HOTLINE", ROOT / "target/release/hotline"))
+PROGRAM = pathlib.Path(os.environ.get("HOTLINE", ROOT / "target/release/hotline")).absolute()
 RATE = 8000
 
 
