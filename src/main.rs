@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 /// How long a drain waits for those who still talk.
 const DRAIN: Duration = Duration::from_secs(2 * 3600);
@@ -165,8 +165,7 @@ fn load(place: &Place) -> anyhow::Result<Configuration> {
 
 fn start_log(filter: &str, json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json { log.json().init() } else { log.init() }
+    hotline::app::log::subscriber(filter, json, std::io::stderr).init();
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {
@@ -273,7 +272,7 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => look_again(&place),
+            _ = hangup.recv() => look_again(&place, &running.app),
         }
     }
     eprintln!("不再接新电话,等待通话结束;再按一次 Ctrl-C 立即停止。(draining; once more to stop at once)");
@@ -287,10 +286,14 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGHUP: the files are read again and every fault is told; what runs stays as it is.
-fn look_again(place: &Place) {
+/// SIGHUP: the files are read again and every fault is told. Certificates are taken up, if all is sound; what else runs
+/// stays as it is.
+fn look_again(place: &Place, app: &hotline::app::App) {
     match config::load(place.config.as_deref(), &place.data) {
-        Ok(_) => tracing::warn!("the files are sound; restart to take them up: reloading is not supported yet"),
+        Ok(Configuration { settings, profiles, .. }) => {
+            app.certificates.reload(&settings, &profiles, clock::now().wall);
+            tracing::warn!("the files are sound; what is no certificate is taken up by a restart alone, so far");
+        }
         Err(report) => {
             tracing::error!("what runs stays as it is: the files have faults (配置有错误,仍按原配置运行)\n{report}")
         }

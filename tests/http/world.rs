@@ -56,6 +56,7 @@ pub fn run<F: Future<Output = ()>>(test: impl FnOnce(&'static World) -> F) {
 impl World {
     /// Starts a program of its own in a fresh folder, on free ports of loopback.
     pub async fn start(name: &str) -> World {
+        crate::logs::keep();
         let folder = folder(name);
         let mut configuration = config::load(None, &folder).unwrap_or_else(|report| panic!("{report}"));
         let (trunk, registrar) = (free_port(), free_port());
@@ -165,8 +166,9 @@ fn free_port() -> SocketAddr {
 fn listen(configuration: &mut Configuration, kind: ProfileKind, address: SocketAddr) {
     let profiles = configuration.profiles.iter_mut().filter(|profile| profile.kind == kind);
     for listener in profiles.flat_map(|profile| &mut profile.listen) {
-        if matches!(listener.transport, Transport::Udp | Transport::Tcp) {
-            listener.address = address;
+        match listener.transport {
+            Transport::Udp | Transport::Tcp => listener.address = address,
+            Transport::Tls | Transport::Ws | Transport::Wss => listener.address = free_port(),
         }
     }
 }
