@@ -42,6 +42,7 @@ demo: target/release/hotline
 
 scenario: target/release/hotline
 	tests/peers/run
+	tests/deploy
 
 # A small tmpfs is the disk that is filled: needs root.
 faults: target/release/hotline

@@ -6,7 +6,7 @@
 use super::{
     assets::{Assets, ClipError},
     certificate::{self, TlsFiles},
-    profile::{Profile, ProfileKind, Target, Transport},
+    profile::{Listener, Profile, ProfileKind, Target, Transport},
     settings::{HotlineMode, Settings},
 };
 use crate::{
@@ -344,6 +344,15 @@ impl Loader {
         if let Some(agent) = guessed.filter(|_| profile.kind != ProfileKind::Trunk) {
             let what = format!("the password of agent {} holds the agent's number", agent.number);
             self.fault(&settings.file, agent.place, what, "off loopback give each agent a password of its own");
+        }
+        let plain = |listener: &&Listener| {
+            matches!(listener.transport, Transport::Udp | Transport::Tcp) && !listener.address.ip().is_loopback()
+        };
+        let plain = profile.listen.iter().find(plain).filter(|_| profile.kind == ProfileKind::Agents);
+        if let Some(listener) = plain {
+            let what = "telephones register in the clear: everybody on their way reads who calls whom (信令未加密)";
+            let fault = Fault::new(&profile.file, listener.place, what, "listen on \"tls:…\" alone, with [tls]");
+            self.found.push(fault.as_warning());
         }
     }
 

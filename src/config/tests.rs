@@ -417,3 +417,40 @@ key = "own.key"
     let path = folder.write("hotline.toml", &format!("[tls]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n{shared}"));
     assert!(check(Some(&path), &folder.0, NOW).0.is_ok());
 }
+
+#[test]
+fn what_operators_begin_with_is_sound() {
+    let folder = Folder::new("deploy");
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let here = |text: &str| {
+        text.replace("192.0.2.10", "127.0.0.1").replace("/var/lib/hotline", &folder.0.join("data").display().to_string())
+    };
+    let sample = |name: &str| std::fs::read_to_string(deploy.join(name)).unwrap();
+    let path = folder.write("hotline.toml", &here(&sample("hotline.toml")));
+    for name in ["sip-profiles/agents.toml", "sip-profiles/trunk.toml"] {
+        folder.write(name, &here(&sample(name)));
+    }
+    // What the guide has made by hand.
+    let secret = |name: &str, text: &str| {
+        let path = folder.write(name, text);
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    };
+    secret("keys/recording.key", &"0f".repeat(32));
+    secret("secrets/agent-8001", "a long one\n");
+    secret("secrets/user-admin", "another one\n");
+    let files = TlsFiles {
+        certificate: folder.0.join("tls/hotline.pem"),
+        key: folder.0.join("tls/hotline.key"),
+        create: true,
+    };
+    files.make(NOW).unwrap();
+    let configuration = load(Some(&path), &folder.0).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(configuration.warnings, []);
+    let kinds: Vec<_> = configuration.profiles.iter().map(|profile| (profile.kind, profile.listen.len())).collect();
+    assert_eq!(kinds, [(ProfileKind::Agents, 1), (ProfileKind::Trunk, 2)]);
+    // Telephones in the clear off loopback are warned of.
+    let plain = sample("sip-profiles/agents.toml").replace("tls:192.0.2.10:5061", "udp:192.0.2.10:5070");
+    folder.write("sip-profiles/agents.toml", &plain);
+    let warnings = load(Some(&path), &folder.0).unwrap_or_else(|report| panic!("{report}")).warnings;
+    assert_found(&warnings, "sip-profiles/agents.toml", 4, "信令未加密");
+}
