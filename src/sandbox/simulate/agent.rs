@@ -4,14 +4,17 @@ use super::{
     VOICE,
     desk::Desk,
     distribution::happens,
-    protocol::{AgentTally, Tale},
+    protocol::{AgentCall, AgentTally, Tale},
     tone,
     worker::World,
 };
-use crate::sandbox::{
-    http_client::HttpError,
-    sample,
-    ua::{Call, Conditions, Network, Phase, Policy, Sound, Transport, Ua, UaError},
+use crate::{
+    net::clock,
+    sandbox::{
+        http_client::HttpError,
+        sample,
+        ua::{Call, Conditions, Network, Phase, Policy, Sound, Transport, Ua, UaError},
+    },
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -162,7 +165,11 @@ impl Agent {
                     return false;
                 }
                 self.count(|tally| tally.answered += 1);
-                self.talk(call).await
+                let answered_at = clock::now().wall.0;
+                let vanishes = self.talk(call).await;
+                let (agent, ended_at) = (self.number.clone(), clock::now().wall.0);
+                self.world.tell(&Tale::AgentCall(AgentCall { agent, answered_at, ended_at }));
+                vanishes
             }
         }
     }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Leg {
     pub role: String,
+    pub agent: String,
     pub started_at: i64,
     pub answered_at: Option<i64>,
     pub ended_at: Option<i64>,
@@ -91,6 +92,7 @@ impl CallRow {
     pub fn read(call: &Value) -> CallRow {
         let leg = |leg: &Value| Leg {
             role: text(&leg["role"]),
+            agent: text(&leg["agent"]),
             started_at: moment(&leg["started_at"]).unwrap_or_default(),
             answered_at: moment(&leg["answered_at"]),
             ended_at: moment(&leg["ended_at"]),

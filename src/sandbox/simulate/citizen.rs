@@ -118,7 +118,8 @@ async fn one_call(world: &World, rng: &mut StdRng, from: &str, redial: u32) -> C
 
 async fn conduct(world: &World, rng: &mut StdRng, plan: &Citizens, call: &Call, told: &mut CitizenCall) -> Result {
     if happens(rng, plan.cancels) {
-        sleep(Duration::from_millis(rng.random_range(0..60))).await;
+        // Within the time that an answer takes: some are in time and some cross it.
+        sleep(Duration::from_millis(rng.random_range(0..12))).await;
         let ending = call.hang_up().await;
         world.tally(|tally| tally.dialling -= 1);
         return match (call.status().answered, ending.by, ending.status) {

@@ -360,6 +360,7 @@ impl Run {
                 self.watch.seen().busy = busy;
             }
             News::Tale(_, Tale::Call(call)) => self.evidence.calls.push(call),
+            News::Tale(_, Tale::AgentCall(call)) => self.evidence.agent_calls.push(call),
             News::Tale(_, Tale::Registered { ticket }) => drop(self.evidence.registered.insert(ticket)),
             News::Tale(index, Tale::Seated { agents, failed }) => {
                 self.seated.insert(index);

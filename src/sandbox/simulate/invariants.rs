@@ -2,7 +2,7 @@
 
 use super::{
     books::{Books, CallRow},
-    protocol::{AgentTally, CitizenCall, Result},
+    protocol::{AgentCall, AgentTally, CitizenCall, Result},
     watch::{GHOST, Ghosts, Sample, SmsCounts},
 };
 use serde::Serialize;
@@ -49,6 +49,7 @@ pub struct Evidence {
     /// Tickets whose registration the API confirmed.
     pub registered: BTreeSet<String>,
     pub agents: AgentTally,
+    pub agent_calls: Vec<AgentCall>,
     pub books: Books,
     /// Milliseconds since 1970.
     pub kills: Vec<i64>,

@@ -21,6 +21,7 @@ fn citizen(sip: &str, result: Result) -> CitizenCall {
 fn served(sip: &str, enqueued: i64, rang: i64) -> CallRow {
     let agent = Leg {
         role: "agent".into(),
+        agent: "8001".into(),
         started_at: rang,
         answered_at: Some(rang + 1_000),
         ended_at: Some(rang + 31_000),

@@ -64,8 +64,8 @@ pub fn line(at: Duration, total: &Pulse, seen: &Seen, placed_a_second: f64, resi
     let mut line = format!("{:02}:{:02} 拨打 {}", seconds / 60, seconds % 60, total.placed);
     let _ = write!(
         line,
-        " 未接通 {} 等待 {} 通话 {} 结束 {} | {placed_a_second:.1} 通/秒",
-        total.dialling, total.waiting, total.talking, total.ended
+        " 未接通 {} 等待 {}(排队 {}) 通话 {} 结束 {} | {placed_a_second:.1} 通/秒",
+        total.dialling, total.waiting, seen.waiting, total.talking, total.ended
     );
     if seen.answered > 0 {
         let _ = write!(line, " | 15 秒接通 {:.1} %", 100.0 * seen.answered_in_time as f64 / seen.answered as f64);
@@ -95,10 +95,10 @@ mod tests {
     fn a_line_tells_it_all() {
         let total = Pulse { dialling: 1, waiting: 2, talking: 3, placed: 40, ended: 34, ..Pulse::default() };
         let agents = BTreeMap::from([("talking".to_owned(), 3), ("idle".to_owned(), 5)]);
-        let seen = Seen { agents, answered: 30, answered_in_time: 27, ..Seen::default() };
+        let seen = Seen { agents, waiting: 1, answered: 30, answered_in_time: 27, ..Seen::default() };
         assert_eq!(
             line(Duration::from_secs(65), &total, &seen, 9.96, Some(204_800)),
-            "01:05 拨打 40 未接通 1 等待 2 通话 3 结束 34 | 10.0 通/秒 | 15 秒接通 90.0 % | 坐席 空闲 5 通话 3 | 200 MB"
+            "01:05 拨打 40 未接通 1 等待 2(排队 1) 通话 3 结束 34 | 10.0 通/秒 | 15 秒接通 90.0 % | 坐席 空闲 5 通话 3 | 200 MB"
         );
     }
 }

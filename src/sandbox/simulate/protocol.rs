@@ -50,6 +50,8 @@ pub enum Tale {
     Pulse(Pulse),
     /// A citizen's call is over.
     Call(CitizenCall),
+    /// An agent's telephone was answered, and that call is over.
+    AgentCall(AgentCall),
     /// A ticket was registered, and the API said so.
     Registered { ticket: String },
     /// Every caller is done, and none will come.
@@ -123,6 +125,14 @@ pub struct CitizenCall {
     pub voice_at: Option<i64>,
     pub ended_at: i64,
     pub result: Result,
+}
+
+/// A call that an agent's telephone answered. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentCall {
+    pub agent: String,
+    pub answered_at: i64,
+    pub ended_at: i64,
 }
 
 /// What a call came to for its citizen.

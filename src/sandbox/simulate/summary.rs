@@ -106,19 +106,57 @@ pub fn equations(evidence: &Evidence) -> Vec<Equation> {
             Equation::new("sms", ("登记成功的工单", evidence.registered.len()), &[("受理短信", messages)])
                 .give(evidence.agents.api_failures as usize, "接口没有答复而已登记"),
         );
-        let legs = own.iter().flat_map(|call| &call.legs).filter(|leg| leg.role == "agent");
-        let connected = legs.filter(|leg| leg.answered_at.is_some()).count();
-        let gone = (evidence.agents.vanished_talking + evidence.agents.vanished_ringing) as usize;
-        all.push(
-            Equation::new(
-                "agents",
-                ("坐席话机接起", evidence.agents.answered as usize),
-                &[("账上坐席腿接通", connected)],
-            )
-            .give(gone + evidence.kills.len() * 20, "强杀与掉线瞬间"),
-        );
+        let matched = telephones(evidence, &own);
+        all.push(Equation::new(
+            "telephones",
+            ("坐席话机接起", evidence.agent_calls.len()),
+            &[("账上坐席腿接通", matched.connected), (WITHDRAWN, matched.withdrawn), (NEAR_KILL, matched.near_kill)],
+        ));
+        all.push(Equation::new("legs", ("账上坐席腿接通", matched.legs), &[("话机确已接起", matched.connected)]));
     }
     all
+}
+
+const WITHDRAWN: &str = "接起时来电已撤回";
+const NEAR_KILL: &str = "接起时热线被强杀";
+/// How far apart the two sides' times of an answer may be, in milliseconds: a lost 200 is sent again for some seconds.
+const ANSWERED: i64 = 12_000;
+/// How long an agent's telephone may think that it talks when the call was withdrawn as it answered, in milliseconds: the
+/// ACK and the BYE may be lost some times.
+const WITHDRAWAL: i64 = 40_000;
+/// How long before a kill an answer may be that nobody wrote down, in milliseconds.
+const UNWRITTEN: i64 = 12_000;
+
+/// The agents' telephones held against the agents' legs in the books.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Telephones {
+    legs: usize,
+    connected: usize,
+    withdrawn: usize,
+    near_kill: usize,
+}
+
+fn telephones(evidence: &Evidence, own: &[&CallRow]) -> Telephones {
+    let mut legs: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for leg in own.iter().flat_map(|call| &call.legs).filter(|leg| leg.role == "agent") {
+        legs.entry(leg.agent.as_str()).or_default().extend(leg.answered_at);
+    }
+    let mut told = Telephones { legs: legs.values().map(Vec::len).sum(), ..Telephones::default() };
+    for call in &evidence.agent_calls {
+        let open = legs.get_mut(call.agent.as_str());
+        let nearest = open.and_then(|open| {
+            let (place, at) = open.iter().enumerate().min_by_key(|(_, at)| (**at - call.answered_at).abs())?;
+            ((at - call.answered_at).abs() <= ANSWERED).then(|| open.swap_remove(place))
+        });
+        if nearest.is_some() {
+            told.connected += 1;
+        } else if evidence.kills.iter().any(|kill| (call.answered_at..=call.answered_at + UNWRITTEN).contains(kill)) {
+            told.near_kill += 1;
+        } else if call.ended_at - call.answered_at <= WITHDRAWAL {
+            told.withdrawn += 1;
+        }
+    }
+    told
 }
 
 /// How the citizens' calls ended by their own account, and how long they waited.
@@ -243,7 +281,10 @@ pub fn json(evidence: &Evidence, equations: &[Equation], verdicts: &[Verdict], s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::simulate::{books::Books, protocol::CitizenCall};
+    use crate::sandbox::simulate::{
+        books::{Books, Leg},
+        protocol::{AgentCall, CitizenCall},
+    };
 
     fn call(sip: &str, result: Result) -> CitizenCall {
         CitizenCall {
@@ -325,6 +366,30 @@ mod tests {
         let mut silent = evidence();
         silent.registered.insert("261125000000022".into());
         assert!(!by_name(&equations(&silent), "sms").holds(), "a registration without its SMS");
+    }
+
+    #[test]
+    fn telephones_and_legs_are_matched_one_by_one() {
+        let leg = |answered_at| Leg {
+            role: "agent".into(),
+            agent: "8001".into(),
+            answered_at: Some(answered_at),
+            ..Leg::default()
+        };
+        let told = |answered_at, ended_at| AgentCall { agent: "8001".into(), answered_at, ended_at };
+        let mut two = evidence();
+        two.books.calls[0].legs = vec![leg(100_000), leg(200_000)];
+        two.agent_calls = vec![told(99_900, 150_000), told(200_100, 260_000), told(300_000, 301_000)];
+        let matched = |evidence: &Evidence| telephones(evidence, &evidence.own_calls());
+        assert_eq!(matched(&two), Telephones { legs: 2, connected: 2, withdrawn: 1, near_kill: 0 });
+        two.kills.push(300_500);
+        assert_eq!(matched(&two), Telephones { legs: 2, connected: 2, withdrawn: 0, near_kill: 1 });
+        // A telephone that talks to nobody that the books know.
+        two.agent_calls.push(told(400_000, 500_000));
+        assert!(!by_name(&equations(&two), "telephones").holds());
+        // A leg that no telephone answered.
+        two.agent_calls.remove(0);
+        assert!(!by_name(&equations(&two), "legs").holds());
     }
 
     #[test]
