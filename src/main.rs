@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 /// How long a drain waits for those who still talk.
 const DRAIN: Duration = Duration::from_secs(2 * 3600);
@@ -177,8 +177,7 @@ fn load(place: &Place) -> anyhow::Result<Configuration> {
 
 fn start_log(filter: &str, json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json { log.json().init() } else { log.init() }
+    hotline::app::log::subscriber(filter, json, std::io::stderr).init();
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {

@@ -8,7 +8,7 @@ use super::{
     outbox::{self, Bell},
     switch::{self, Config, HotlineEntry, Input, Parts, Profile, RouteTo},
     switch_task::{self, Listen, SwitchHandle},
-    view,
+    view, watch,
 };
 use crate::{
     acd::{self, Acd},
@@ -143,6 +143,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     spool.start_feeder(store, move |calls| stored.calls_stored(calls));
     start_sms(&app, &settings);
     tokio::spawn(housekeeping::run(app.clone()));
+    tokio::spawn(watch::run(app.clone()));
     Ok(app)
 }
 

@@ -24,7 +24,9 @@ pub type Inbox = mpsc::Sender<endpoint::Input>;
 
 /// All SIP sockets of a switch.
 pub struct Sockets {
+    /// The datagram sockets, one a UDP listener.
     pub udp: Udp,
+    /// TCP listeners and connections.
     pub connections: Connections,
 }
 

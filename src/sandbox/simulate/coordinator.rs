@@ -59,18 +59,25 @@ pub struct Exercise {
     pub calls: Option<u64>,
     /// Callers a second.
     pub rate: f64,
+    /// Agents at their telephones.
     pub agents: u32,
+    /// How long new callers come; none: until `calls` have come.
     pub length: Option<Duration>,
+    /// The same seed: the same people with the same choices.
     pub seed: u64,
+    /// Bad networks, vanishing telephones, a failing SMS centre, and kills of a centre of its own.
     pub faults: bool,
     /// A running sandbox, such as `http://127.0.0.1:8080`.
     pub to: Option<String>,
     /// A centre of its own, even where a sandbox runs.
     pub own: bool,
-    /// Medians in seconds.
+    /// The median length of a talk, in seconds.
     pub talk: f64,
+    /// The median patience of who waits, in seconds.
     pub patience: f64,
+    /// The wrap-up of a centre of its own.
     pub wrap_up: Duration,
+    /// Worker processes; none: as many as the rate needs, one a core at most.
     pub workers: Option<usize>,
     /// Where the summary is written as JSON.
     pub out: Option<PathBuf>,

@@ -31,10 +31,18 @@ pub use worker::run as work;
 /// Why an exercise could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
+    /// A file, a socket or a process.
     #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        /// Which.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The centre's API gave no good answer.
     #[error(transparent)]
     Http(#[from] super::http_client::HttpError),
+    /// In words for whoever started it.
     #[error("{0}")]
     Said(String),
 }

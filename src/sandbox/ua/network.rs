@@ -9,7 +9,9 @@ use std::time::Duration;
 /// How bad the way is, as shares from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Weather {
+    /// Packets that never arrive.
     pub loss: f64,
+    /// Packets that arrive twice.
     pub duplicate: f64,
     /// Packets that come after later ones, delayed by [`LATE`].
     pub late: f64,
@@ -23,7 +25,9 @@ pub const LATE: Duration = Duration::from_millis(45);
 /// The ways of signalling and of sound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Network {
+    /// Signalling, over UDP alone.
     pub sip: Weather,
+    /// Sound and keys.
     pub rtp: Weather,
 }
 
