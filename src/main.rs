@@ -284,7 +284,7 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => look_again(&place),
+            _ = hangup.recv() => look_again(&place, &running.app),
         }
     }
     eprintln!("不再接新电话,等待通话结束;再按一次 Ctrl-C 立即停止。(draining; once more to stop at once)");
@@ -298,10 +298,14 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGHUP: the files are read again and every fault is told; what runs stays as it is.
-fn look_again(place: &Place) {
+/// SIGHUP: the files are read again and every fault is told. Certificates are taken up, if all is sound; what else runs
+/// stays as it is.
+fn look_again(place: &Place, app: &hotline::app::App) {
     match config::load(place.config.as_deref(), &place.data) {
-        Ok(_) => tracing::warn!("the files are sound; restart to take them up: reloading is not supported yet"),
+        Ok(Configuration { settings, profiles, .. }) => {
+            app.certificates.reload(&settings, &profiles, clock::now().wall);
+            tracing::warn!("the files are sound; what is no certificate is taken up by a restart alone, so far");
+        }
         Err(report) => {
             tracing::error!("what runs stays as it is: the files have faults (配置有错误,仍按原配置运行)\n{report}")
         }

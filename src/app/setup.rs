@@ -2,6 +2,7 @@
 
 use super::{
     AgentSeat, App, accounts, agents, calendar,
+    certificates::Certificates,
     events::Events,
     housekeeping,
     live::Live,
@@ -27,6 +28,7 @@ use crate::{
         clock,
         recording::RecordingConfig,
         rtp::{MediaConfig, MediaPool},
+        sip,
         sms::{GatewayConfig, SmsGateway},
     },
     sip::{
@@ -86,6 +88,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     let ids = IdGen::new(settings.node, now.wall.0);
     let first = ids.next();
     let key = recording_key(&settings)?;
+    let certificates = Certificates::load(&settings, &profiles, now.wall)?;
     let (spool, recovered) =
         Spool::open(&settings.data_dir.join("spool")).await.context("the spool cannot be opened")?;
     accounts::keep(&store, &settings).await?;
@@ -104,6 +107,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         rules,
         templates: settings.sms.as_ref().map(|sms| sms.templates.clone()).unwrap_or_default(),
         recording_key: key,
+        certificates,
         runtime: tokio::runtime::Handle::current(),
         started: now,
         sms: std::sync::OnceLock::new(),
@@ -116,8 +120,12 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
     });
 
     let clips = Arc::new(load_clips(&assets)?);
-    let udp = listeners(&profiles, Transport::Udp);
-    let tcp = listeners(&profiles, Transport::Tcp);
+    let streams = sip::Listen {
+        tcp: listeners(&profiles, Transport::Tcp),
+        tls: app.certificates.listeners(&profiles),
+        runtime: app.runtime.clone(),
+    };
+    let listen = Listen { udp: listeners(&profiles, Transport::Udp), streams };
     let hotlines = hotline_directory(&settings, store.hotline_list().await?);
     let config = Arc::new(switch_config(&settings, &profiles, &flows, clips, hotlines)?);
     let mut rng = StdRng::from_os_rng();
@@ -135,7 +143,7 @@ pub async fn start(configuration: Configuration, store: Store) -> anyhow::Result
         config,
     };
     let old_calls = app.recover(recovered);
-    switch_task::start(app.clone(), parts, Listen { udp, tcp }, inbox).await?;
+    switch_task::start(app.clone(), parts, listen, inbox).await?;
     tokio::spawn(app.clone().close_old_calls(old_calls, first));
     let doubts = app.clone();
     tokio::spawn(async move { doubts.settle_doubts().await });
@@ -266,7 +274,8 @@ fn listeners(profiles: &[crate::config::Profile], transport: Transport) -> Vec<S
 
 /// The address that callees see of a profile.
 fn contact(settings: &Settings, profile: &crate::config::Profile) -> Option<SocketAddr> {
-    let first = profile.listen.iter().find(|listener| listener.transport == Transport::Udp)?.address;
+    let datagrams = profile.listen.iter().find(|listener| listener.transport == Transport::Udp);
+    let first = datagrams.or(profile.listen.first())?.address;
     Some(SocketAddr::new(settings.sip.external_address.unwrap_or(first.ip()), first.port()))
 }
 

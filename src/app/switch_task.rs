@@ -10,7 +10,11 @@ use crate::{
     call::{Command, Rejected},
     ids::{CallId, LegId},
     media::engine as media,
-    net::{clock, rtp::MediaPool, sip::Sockets},
+    net::{
+        clock,
+        rtp::MediaPool,
+        sip::{self, Sockets},
+    },
     sip::{dialog::DialogSnapshot, endpoint},
 };
 use std::{
@@ -142,7 +146,7 @@ pub struct Listen {
     /// For datagrams.
     pub udp: Vec<SocketAddr>,
     /// For connections.
-    pub tcp: Vec<SocketAddr>,
+    pub streams: sip::Listen,
 }
 
 /// Starts the switch's thread; returns once every listener is open.
@@ -163,7 +167,7 @@ pub async fn start(
         };
         runtime.block_on(async move {
             let (packets, received) = mpsc::channel(MAILBOX);
-            match Sockets::open(&listen.udp, &listen.tcp, packets).await {
+            match Sockets::open(&listen.udp, listen.streams, packets).await {
                 Ok(sockets) => {
                     sockets.connections.set_access(parts.config.access());
                     let _ = ready.send(Ok(()));
@@ -338,5 +342,6 @@ impl Shell {
         figures::sip(self.switch.endpoint().counters());
         figures::media(self.switch.media());
         figures::spool(&self.app.spool);
+        figures::tasks(&self.app.runtime);
     }
 }
