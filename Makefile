@@ -2,22 +2,23 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
-.PHONY: help test soak deps fmt lint unit scenario faults browser demo fuzz bench run
+.PHONY: help test soak deps fmt lint unit scenario faults browser demo simulate fuzz bench run
 
 help:
 	@echo "make run       the sandbox: dial sip:12345@127.0.0.1:5060, look at http://127.0.0.1:8080/"
 	@echo "make test      everything: format, lints, tests, scenarios with real peers and a browser, fuzzing, a short load"
-	@echo "make soak      what takes longer, for every night: each step of the demo broken in turn, ten minutes of fuzzing, faults"
+	@echo "make soak      what takes longer, for every night: each step of the demo broken in turn, an exercise of 30 minutes, ten minutes of fuzzing, faults"
 	@echo "make bench     the figures of docs/performance.md (BENCH=FOLDER names the measuring tools)"
 
 run:
 	cargo run --release
 
-test: deps fmt lint unit scenario faults browser demo fuzz
+test: deps fmt lint unit scenario faults browser demo simulate fuzz
 	@echo "all tests passed"
 
 soak: deps target/release/hotline
 	tests/demo --all
+	tests/simulate soak
 	tests/fuzz 100
 	tests/faults/run --long
 
@@ -39,6 +40,9 @@ unit:
 
 demo: target/release/hotline
 	tests/demo
+
+simulate: target/release/hotline
+	tests/simulate
 
 scenario: target/release/hotline
 	tests/peers/run
