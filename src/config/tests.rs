@@ -423,7 +423,8 @@ fn what_operators_begin_with_is_sound() {
     let folder = Folder::new("deploy");
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let here = |text: &str| {
-        text.replace("192.0.2.10", "127.0.0.1").replace("/var/lib/hotline", &folder.0.join("data").display().to_string())
+        text.replace("192.0.2.10", "127.0.0.1")
+            .replace("/var/lib/hotline", &folder.0.join("data").display().to_string())
     };
     let sample = |name: &str| std::fs::read_to_string(deploy.join(name)).unwrap();
     let path = folder.write("hotline.toml", &here(&sample("hotline.toml")));
@@ -438,11 +439,8 @@ fn what_operators_begin_with_is_sound() {
     secret("keys/recording.key", &"0f".repeat(32));
     secret("secrets/agent-8001", "a long one\n");
     secret("secrets/user-admin", "another one\n");
-    let files = TlsFiles {
-        certificate: folder.0.join("tls/hotline.pem"),
-        key: folder.0.join("tls/hotline.key"),
-        create: true,
-    };
+    let files =
+        TlsFiles { certificate: folder.0.join("tls/hotline.pem"), key: folder.0.join("tls/hotline.key"), create: true };
     files.make(NOW).unwrap();
     let configuration = load(Some(&path), &folder.0).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(configuration.warnings, []);
