@@ -10,11 +10,14 @@ use std::time::Duration;
 /// What the ACD is told.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A caller joins, or comes back: the place is by `enqueued_at`, which never changes over a call's life.
+    /// A caller joins, or comes back: the place is by the moment of `enqueued_at`, which never changes over a call's
+    /// life.
     Enqueue {
         call: CallId,
         queue: QueueName,
         enqueued_at: UnixMillis,
+        /// The time since that moment by the monotonic clock: nobody is overtaken where the wall clock is set.
+        waited: Duration,
         priority: u16,
         front: bool,
         /// How long this caller may wait, where the queue does not allow less.

@@ -17,14 +17,15 @@ use std::{
 pub struct Place {
     pub front: Reverse<bool>,
     pub priority: Reverse<u16>,
-    pub enqueued_at: UnixMillis,
+    /// Microseconds on the monotonic clock from the ACD's beginning; negative for a moment before.
+    pub since: i64,
     pub call: CallId,
 }
 
 impl Place {
     /// The last place that there is with the same front flag and priority.
     fn end_of_group(self) -> Place {
-        Place { enqueued_at: UnixMillis(i64::MAX), call: CallId(u64::MAX), ..self }
+        Place { since: i64::MAX, call: CallId(u64::MAX), ..self }
     }
 }
 
@@ -33,6 +34,8 @@ impl Place {
 pub struct Waiter {
     pub queue: usize,
     pub place: Place,
+    /// When the caller first queued, on the wall clock.
+    pub enqueued_at: UnixMillis,
     /// When this call joined: from here its waiting is counted and limited.
     pub joined: Now,
     /// When the caller first queued, on the monotonic clock: from here levels open.
