@@ -112,6 +112,8 @@ pub enum Command {
         ready: bool,
     },
     SignOut,
+    /// What it can do is another by now.
+    SetSkills(Arc<BTreeMap<String, u8>>),
     SetStatus(Status),
     Reserve(Offered),
     Ring(OfferId),
@@ -143,6 +145,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     SignedIn { from: Option<Extension> },
+    SkillsChanged,
     StatusChanged { from: Status },
     PendingChanged,
     StateChanged { from: StateName },
@@ -285,6 +288,7 @@ impl Agent {
         match command {
             Command::SignIn { extension, skills, ready } => next.sign_in(extension, skills, ready)?,
             Command::SignOut => next.set_status(Status::LoggedOut)?,
+            Command::SetSkills(skills) => next.set_skills(skills),
             Command::SetStatus(status) => next.set_status(status)?,
             Command::Reserve(offered) => next.reserve(offered)?,
             Command::Ring(offer) => next.ring(offer)?,
@@ -327,6 +331,13 @@ impl Change {
         self.events.push(Event::SignedIn { from });
         self.enter_status(if ready { Status::Ready } else { Status::NotReady { reason: SIGNED_IN.to_owned() } });
         Ok(())
+    }
+
+    fn set_skills(&mut self, skills: Arc<BTreeMap<String, u8>>) {
+        if self.agent.skills != skills {
+            self.agent.skills = skills;
+            self.events.push(Event::SkillsChanged);
+        }
     }
 
     fn set_status(&mut self, status: Status) -> Result<(), Rejected> {

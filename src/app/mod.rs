@@ -12,14 +12,17 @@ pub mod check;
 pub mod events;
 mod figures;
 pub mod housekeeping;
+pub mod in_force;
 pub mod lanes;
 pub mod lifecycle;
 pub mod live;
 pub mod outbox;
 pub mod permissions;
+mod plan;
 pub mod readiness;
 pub mod recordings;
 pub mod recovery;
+pub mod reload;
 pub mod setup;
 pub mod switch;
 pub mod switch_task;
@@ -30,17 +33,14 @@ pub mod view;
 use crate::{
     call::Rejected,
     clock::Now,
-    config::Settings,
-    ids::{AgentNo, CallId, Extension, IdGen},
+    ids::{CallId, Extension, IdGen},
     media::recorder::Key,
     net::sms::SmsGateway,
-    sms::template::Templates,
     store::{AgentLogRow, FinishedCall, Spool, Store, StoreError},
-    ticket::Rules,
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, RwLock, atomic::AtomicU32},
 };
 use switch_task::{Overloaded, SwitchHandle};
 use tokio::sync::mpsc;
@@ -55,7 +55,14 @@ pub struct AgentSeat {
 
 /// The running program.
 pub struct App {
-    pub settings: Arc<Settings>,
+    /// Replaced whole by [`App::reload`]; see [`App::in_force`].
+    in_force: RwLock<Arc<in_force::InForce>>,
+    pub source: reload::Source,
+    /// Requests a second of one session, as the settings in force say.
+    pub max_rate: Arc<AtomicU32>,
+    /// Settings change one at a time.
+    reloading: tokio::sync::Mutex<()>,
+    standings: reload::SharedStandings,
     pub ids: IdGen,
     pub store: Store,
     pub spool: Spool,
@@ -64,10 +71,6 @@ pub struct App {
     pub switch: SwitchHandle,
     /// Rung when an SMS was written.
     pub bell: outbox::Bell,
-    pub agents: HashMap<AgentNo, AgentSeat>,
-    /// Deadlines and calendar.
-    pub rules: Rules,
-    pub templates: Templates,
     pub recording_key: Key,
     /// The runtime of everything that may wait.
     pub runtime: tokio::runtime::Handle,

@@ -50,7 +50,7 @@ impl App {
             Some(_) => Part { ok: false, detail: "短信中心未连接,短信将在恢复后发送".to_owned() },
         };
         let clock = clock_offset();
-        let calendar = match super::calendar::alarm(&self.rules, self.wall()) {
+        let calendar = match super::calendar::alarm(&self.in_force().rules, self.wall()) {
             None => Part { ok: true, detail: "节假日安排齐全".to_owned() },
             Some(detail) => Part { ok: false, detail },
         };

@@ -309,6 +309,8 @@ pub struct WaiterView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct QueueView {
     pub queue: String,
+    /// The settings name it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// The first of those who wait, in order.
     pub waiting: Vec<WaiterView>,
     pub waiting_count: usize,
@@ -337,6 +339,7 @@ impl From<&QueueSnapshot> for QueueView {
         };
         QueueView {
             queue: queue.queue.to_string(),
+            closing: queue.closing,
             waiting: queue.waiting.iter().map(waiter).collect(),
             waiting_count: queue.waiting_count,
             ringing_count: queue.ringing_count,

@@ -22,6 +22,26 @@ use tokio::sync::mpsc;
 /// Where the sockets deliver what they read.
 pub type Inbox = mpsc::Sender<endpoint::Input>;
 
+/// Sockets that are bound and not read yet: what could be refused was not.
+#[derive(Debug, Default)]
+pub struct Bound {
+    udp: Vec<std::net::UdpSocket>,
+    tcp: Vec<std::net::TcpListener>,
+}
+
+impl Bound {
+    /// Binds each address.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, named in the error; then none is.
+    pub fn open(udp: &[SocketAddr], tcp: &[SocketAddr]) -> io::Result<Self> {
+        Ok(Bound {
+            udp: udp.iter().map(|address| udp::bind(*address)).collect::<io::Result<_>>()?,
+            tcp: tcp.iter().map(|address| tcp::bind(*address)).collect::<io::Result<_>>()?,
+        })
+    }
+}
+
 /// All SIP sockets of a switch.
 pub struct Sockets {
     pub udp: Udp,
@@ -35,6 +55,15 @@ impl Sockets {
     /// An address that cannot be bound, named in the error.
     pub async fn open(udp: &[SocketAddr], tcp: &[SocketAddr], inbox: Inbox) -> io::Result<Self> {
         Ok(Sockets { udp: Udp::open(udp)?, connections: Connections::listen(tcp, inbox).await? })
+    }
+
+    /// Listens at these sockets, too.
+    ///
+    /// # Errors
+    /// The runtime cannot take one.
+    pub fn add(&mut self, bound: Bound) -> io::Result<()> {
+        bound.udp.into_iter().try_for_each(|socket| self.udp.add(socket))?;
+        bound.tcp.into_iter().try_for_each(|listener| self.connections.add(listener))
     }
 
     /// Sends a message on its flow; false when the flow is dead.

@@ -24,6 +24,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
+    task::AbortHandle,
     time::{timeout, timeout_at},
 };
 
@@ -60,7 +61,16 @@ impl Shared {
 #[derive(Clone)]
 pub struct Connections {
     shared: Arc<Shared>,
-    local_addrs: Vec<SocketAddr>,
+    listeners: Vec<(SocketAddr, Arc<AbortOnDrop>)>,
+}
+
+/// A listener's task, which ends with it.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Connections {
@@ -74,14 +84,29 @@ impl Connections {
 
     fn listen_with(addresses: &[SocketAddr], inbox: Inbox, patience: Patience) -> io::Result<Self> {
         let shared = Arc::new(Shared { table: Mutex::default(), patience, inbox });
-        let mut local_addrs = Vec::new();
+        let mut connections = Connections { shared, listeners: Vec::new() };
         for address in addresses {
-            let listener = bind(*address).map_err(|error| in_use("TCP", *address, error))?;
-            let local = listener.local_addr()?;
-            local_addrs.push(local);
-            tokio::spawn(accept(listener, local, shared.clone()));
+            connections.add(bind(*address)?)?;
         }
-        Ok(Connections { shared, local_addrs })
+        Ok(connections)
+    }
+
+    /// Listens at a bound socket, too.
+    ///
+    /// # Errors
+    /// The runtime cannot take it.
+    pub fn add(&mut self, listener: std::net::TcpListener) -> io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        let local = listener.local_addr()?;
+        let task = tokio::spawn(accept(listener, local, self.shared.clone()));
+        self.listeners.push((local, Arc::new(AbortOnDrop(task.abort_handle()))));
+        Ok(())
+    }
+
+    /// Listens at this address no more, and closes the connections that came there.
+    pub fn close(&mut self, local: SocketAddr) {
+        self.listeners.retain(|(address, _)| *address != local);
+        self.shared.table().close(local);
     }
 
     /// From here on these are who may connect; the others are closed at once.
@@ -90,8 +115,8 @@ impl Connections {
     }
 
     /// The addresses bound.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.local_addrs
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|(address, _)| *address).collect()
     }
 
     /// How many connections are open.
@@ -109,13 +134,21 @@ impl Connections {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds an address and listens.
+///
+/// # Errors
+/// It cannot be bound; the error names it.
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    bound(address).map_err(|error| in_use("TCP", address, error))
+}
+
+fn bound(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 async fn accept(listener: TcpListener, local: SocketAddr, shared: Arc<Shared>) {
