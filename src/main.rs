@@ -5,7 +5,10 @@ mod sandboxed;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hotline::{
-    app::{reload::Source, setup},
+    app::{
+        reload::{SetLog, Source},
+        setup,
+    },
     config::{self, Configuration, Report},
     http::{self, Http},
     ivr::Caller,
@@ -162,9 +165,6 @@ fn load(place: &Place) -> anyhow::Result<Configuration> {
         }
     }
 }
-
-/// Puts another log filter in force.
-type SetLog = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// Starts the log; what comes back changes its filter, unless the environment has set one.
 fn start_log(filter: &str, json: bool) -> SetLog {

@@ -2,7 +2,13 @@
 //! at the beginning and keeps it to the end.
 
 use super::{AgentSeat, App, calendar, plan};
-use crate::{clock::UnixMillis, config::{QueueSettings, Settings}, ids::AgentNo, sms::template::Templates, ticket::Rules};
+use crate::{
+    clock::UnixMillis,
+    config::{QueueSettings, Settings},
+    ids::AgentNo,
+    sms::template::Templates,
+    ticket::Rules,
+};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, atomic::Ordering},

@@ -110,8 +110,8 @@ const fn table(role: Role, thing: Thing) -> Reach {
         // Who leads sees and does everything; who is confidential is another question.
         Role::Admin | Role::System => All,
         Role::Supervisor => match thing {
-            Calls | CallControl | Recordings | Reveal | Messages | Sending | Queues | Agents | AgentControl | Tickets
-            | Callbacks => All,
+            Calls | CallControl | Recordings | Reveal | Messages | Sending | Queues | Agents | AgentControl
+            | Tickets | Callbacks => All,
             // They hold the keys of everything else.
             Settings => Nothing,
         },

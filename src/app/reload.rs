@@ -22,6 +22,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::{
+    fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -31,6 +32,9 @@ use utoipa::ToSchema;
 /// Changes a configuration that was loaded before it is put in force: a sandbox fills in its city.
 pub type Adapt = Box<dyn Fn(&mut Configuration) -> anyhow::Result<()> + Send + Sync>;
 
+/// Puts a log filter in force, or says why it cannot.
+pub type SetLog = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
 /// Where the configuration comes from, and what belongs to it outside this program's core.
 pub struct Source {
     /// The file; None: the sandbox.
@@ -39,7 +43,7 @@ pub struct Source {
     pub data: PathBuf,
     pub adapt: Adapt,
     /// Puts a log filter in force.
-    pub log: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    pub log: SetLog,
 }
 
 impl Source {
@@ -70,6 +74,20 @@ pub struct FaultView {
     pub message: String,
     /// What to do about it.
     pub fix: String,
+}
+
+impl fmt::Display for FaultView {
+    /// `file:line:column: what — what to do`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FaultView { file, line, column, message, fix } = self;
+        match (file.is_empty(), line) {
+            (true, _) => {}
+            (false, 0) => write!(f, "{file}: ")?,
+            (false, _) => write!(f, "{file}:{line}:{column}: ")?,
+        }
+        f.write_str(message)?;
+        if fix.is_empty() { Ok(()) } else { write!(f, " — {fix}") }
+    }
 }
 
 /// Everything that is wrong with settings; they are not in force.
@@ -184,8 +202,7 @@ impl App {
             let new = listen.beyond(&standing.open);
             anyhow::Ok((change, Bound::open(&new.udp, &new.tcp)?, listen, configuration))
         });
-        let (change, bound, listen, configuration) =
-            planned.await.map_err(Faults::other)?.map_err(Faults::other)?;
+        let (change, bound, listen, configuration) = planned.await.map_err(Faults::other)?.map_err(Faults::other)?;
         let Configuration { settings, warnings, .. } = configuration;
         accounts::keep(&self.store, &settings).await?;
         let (reply, answer) = oneshot::channel();
@@ -218,12 +235,13 @@ impl App {
             Err(other) => Faults::other(other).0,
         };
         for fault in &faults {
-            let FaultView { file, line, column, message, fix } = fault;
-            tracing::error!(%file, line, column, %fix, "settings: {message}");
+            tracing::error!("settings: {fault}");
         }
         match faults.len() {
             0 => tracing::info!("the settings were read again and are in force"),
-            faults => tracing::error!(faults, "the settings have faults: what was in force stays (配置有错误,仍按原配置运行)"),
+            faults => {
+                tracing::error!(faults, "the settings have faults: what was in force stays (配置有错误,仍按原配置运行)")
+            }
         }
         let word = if faults.is_empty() { "ok" } else { "fault" };
         metrics::counter!("hotline_settings_reload_total", "result" => word).increment(1);

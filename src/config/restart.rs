@@ -60,12 +60,14 @@ mod tests {
         Settings::parse(text, "hotline.toml", Path::new(".")).unwrap_or_else(|faults| panic!("{faults:#?}"))
     }
 
-    const SMS: &str = "[sms]\nhost = \"127.0.0.1\"\nport = 2775\nsystem_id = \"a\"\npassword = \"b\"\nsource = \"106\"\n";
+    const SMS: &str =
+        "[sms]\nhost = \"127.0.0.1\"\nport = 2775\nsystem_id = \"a\"\npassword = \"b\"\nsource = \"106\"\n";
 
     #[test]
     fn what_waits_for_a_restart_is_named_and_kept() {
         let old = settings(&format!("node = 1\n[http]\nlisten = [\"127.0.0.1:8080\"]\n{SMS}"));
-        let text = "node = 2\ntime_zone = \"Asia/Urumqi\"\n[http]\nlisten = [\"127.0.0.1:8081\"]\n[api]\nmax_rate = 7\n";
+        let text =
+            "node = 2\ntime_zone = \"Asia/Urumqi\"\n[http]\nlisten = [\"127.0.0.1:8081\"]\n[api]\nmax_rate = 7\n";
         let text = format!("{text}{}signature = \"【热线】\"\n", SMS.replace("2775", "2776"));
         let mut new = settings(&text);
         assert_eq!(keep_until_restart(&old, &mut new), ["node", "time_zone", "[http] listen", "[sms]"]);

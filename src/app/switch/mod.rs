@@ -43,7 +43,7 @@ pub use gate::{Profile, RouteTo};
 pub use reconfigure::{Change, Leftover};
 
 /// What the switch decides by; replaced whole when settings change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     pub profiles: Vec<Profile>,
     /// Digest secrets by user.

@@ -50,9 +50,8 @@ impl<M: MediaPort> Switch<M> {
         self.registrar.set_config(registrar);
         let listeners = config.profiles.iter().flat_map(|profile| &profile.settings.listen);
         let open: HashSet<SocketAddr> = listeners.map(|listener| listener.address).collect();
-        self.registrar.retain(now, |user, binding| {
-            config.credentials.contains_key(user) && open.contains(&binding.flow.local)
-        });
+        self.registrar
+            .retain(now, |user, binding| config.credentials.contains_key(user) && open.contains(&binding.flow.local));
         self.config = config;
         self.acd.set_roster(now, &roster);
         self.roster = roster;
