@@ -29,6 +29,7 @@ fmt:
 
 lint:
 	cargo clippy --locked --lib --bins --tests --profile test -- -D warnings
+	RUSTDOCFLAGS="-D warnings" timeout 900 cargo doc --locked --no-deps --document-private-items --profile test
 
 unit:
 	cargo test --locked

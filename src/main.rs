@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 /// How long a drain waits for those who still talk.
 const DRAIN: Duration = Duration::from_secs(2 * 3600);
@@ -171,21 +171,15 @@ fn start_log(filter: &str, json: bool) -> SetLog {
     let given = EnvFilter::try_from_default_env().ok();
     let fixed = given.is_some();
     let filter = given.unwrap_or_else(|| EnvFilter::new(filter));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set: Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync> = if json {
-        let log = log.json().with_filter_reloading();
-        let handle = log.reload_handle();
-        log.init();
-        Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-    } else {
-        let log = log.with_filter_reloading();
-        let handle = log.reload_handle();
-        log.init();
-        Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+    let (subscriber, handle) = hotline::app::log::subscriber(filter, json, std::io::stderr);
+    subscriber.init();
+    let set = move |filter: &str| {
+        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
     };
     Box::new(move |filter| match fixed {
         true => Ok(()),
-        false => set(EnvFilter::try_new(filter).map_err(|error| error.to_string())?),
+        false => set(filter),
     })
 }
 

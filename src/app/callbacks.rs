@@ -4,13 +4,14 @@
 use super::{
     App, AppError,
     events::Audience,
-    view::{When, masked, rfc3339, time_zone},
+    view::{When, rfc3339, time_zone},
 };
 use crate::{
     clock::UnixMillis,
     config::settings::CallbackSettings,
     ids::{CallbackId, QueueName},
     net::clock,
+    redact::masked,
     store::{Page, callback::CallbackRow},
     ticket::{Actor, Role},
 };
@@ -21,24 +22,31 @@ use utoipa::ToSchema;
 /// A callback as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CallbackView {
+    /// The callback's number, as decimal text.
     pub id: String,
     /// The lost call.
     pub call: String,
     /// Masked; none where it was withheld.
     pub number: Option<String>,
+    /// The queue that gave the caller up, or that the caller left.
     pub queue: String,
     /// The caller's rank: when it first entered a queue.
     pub enqueued_at: When,
+    /// When the call was lost.
     pub owed_at: When,
     /// `abandoned`, `overflow` or `restart`.
     pub reason: String,
     /// `owed`, `settled` or `given_up`.
     pub state: String,
+    /// Tries so far, one that is under way included.
     pub tries: u32,
+    /// When it may be tried again at the earliest.
     pub next_try_at: When,
     /// The agent who tries now, or tried last and has not said how it went.
     pub claimed_by: Option<String>,
+    /// Until when it is kept for that agent alone.
     pub claimed_until: Option<When>,
+    /// When the person was reached; null before.
     pub settled_at: Option<When>,
 }
 
@@ -68,7 +76,9 @@ impl From<&CallbackRow> for CallbackView {
 pub enum Outcome {
     /// The person was reached: settled.
     Reached,
+    /// It rang out, or the telephone was off: owed again later.
     NoAnswer,
+    /// The line was busy: owed again later.
     Busy,
     /// Somebody else answered, or a switchboard.
     NotThePerson,

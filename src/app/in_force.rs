@@ -17,7 +17,9 @@ use std::{
 /// Settings and what follows from them.
 #[derive(Clone, Debug)]
 pub struct InForce {
+    /// The settings, with the old of what waits for a restart.
     pub settings: Settings,
+    /// All agents, by number.
     pub agents: HashMap<AgentNo, AgentSeat>,
     /// Deadlines and calendar.
     pub rules: Rules,

@@ -11,17 +11,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// One part.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Part {
+    /// Whether it works as it should.
     pub ok: bool,
+    /// How it stands, in words.
     pub detail: String,
 }
 
 /// What `/readyz` says.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Readiness {
+    /// Whether new work may be sent here; only the database and the spool decide.
     pub ready: bool,
+    /// Whether the database answers within two seconds.
     pub database: Part,
     /// Calls that the database does not have yet.
     pub spool: Part,
+    /// Whether the SMS centre is connected; true where none is configured.
     pub sms: Part,
     /// Whether the holidays are known by which due times are computed.
     pub calendar: Part,

@@ -19,13 +19,19 @@ use utoipa::ToSchema;
 /// A recording as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RecordingView {
+    /// The recording's number, as decimal text.
     pub id: String,
+    /// The call's number, as decimal text.
     pub call: String,
+    /// The call's primary ticket.
     pub ticket_no: Option<String>,
     /// `recording`, `complete`, `shortened` or `missing`.
     pub state: String,
+    /// When the recording began.
     pub started_at: When,
+    /// When it was sealed; null while it lasts.
     pub ended_at: Option<When>,
+    /// What plays, in milliseconds; 0 while it lasts.
     pub duration_ms: i64,
     /// A fault cut it short.
     pub shortened: bool,

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -220,28 +220,12 @@ fn unanswered(mut record: CallRecord, now: UnixMillis) -> Option<(CallRecord, Fi
 /// What is known of a call of which no progress was noted.
 fn bare(accepted: &AcceptedCall) -> CallRecord {
     CallRecord {
-        id: accepted.call,
-        sip_call_id: accepted.sip_call_id.clone(),
         from: accepted.from.clone().unwrap_or_default(),
         dialled: accepted.dialled.clone().unwrap_or_default(),
         state: StateName::Ended,
-        started_at: accepted.at,
         answered_at: Some(accepted.at),
-        queue: None,
-        enqueued_at: None,
-        early_media: false,
-        served_at: None,
-        agent: None,
-        ended_at: None,
-        ending: None,
-        recording: None,
-        legs: Vec::new(),
-        three_way: Vec::new(),
-        keys: String::new(),
-        variables: BTreeMap::new(),
-        overflow: None,
         ticket: accepted.ticket.is_some(),
-        cdr: true,
+        ..CallRecord::begun(accepted.call, accepted.sip_call_id.clone(), accepted.at)
     }
 }
 

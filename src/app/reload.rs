@@ -41,6 +41,7 @@ pub struct Source {
     pub path: Option<PathBuf>,
     /// The sandbox's data.
     pub data: PathBuf,
+    /// What is done to it once it was read.
     pub adapt: Adapt,
     /// Puts a log filter in force.
     pub log: SetLog,
@@ -66,9 +67,11 @@ impl Source {
 /// One fault of a file, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FaultView {
+    /// Where; empty where no file is to blame.
     pub file: String,
     /// From 1; 0 where it is the file as a whole.
     pub line: u32,
+    /// From 1, in characters.
     pub column: u32,
     /// What is wrong.
     pub message: String,
@@ -118,10 +121,13 @@ impl From<Report> for Faults {
 /// Why settings were not put in force; what runs stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReloaded {
+    /// Something is wrong with what is written, or cannot be opened.
     #[error(transparent)]
     Faulty(#[from] Faults),
+    /// The database, which has to know the users.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The switch.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
 }
@@ -129,12 +135,15 @@ pub enum NotReloaded {
 /// How the last try to put settings in force went.
 #[derive(Clone, Debug, Default)]
 pub struct Standings {
+    /// When others were last tried.
     pub tried_at: Option<UnixMillis>,
+    /// When those in force took effect.
     pub in_force_since: Option<UnixMillis>,
     /// Why the last try came to nothing.
     pub faults: Vec<FaultView>,
     /// What takes effect after a restart.
     pub pending: Vec<&'static str>,
+    /// What works and is against good practice.
     pub warnings: Vec<String>,
 }
 
@@ -147,7 +156,9 @@ pub struct SettingsState {
     pub tried_at: Option<When>,
     /// Whether what is written could not be put in force: what was in force before still is.
     pub faulty: bool,
+    /// Why.
     pub faults: Vec<FaultView>,
+    /// What works and is against good practice.
     pub warnings: Vec<String>,
     /// Settings that were changed and take effect after a restart, as they are written in `hotline.toml`.
     pub pending_restart: Vec<String>,
@@ -160,6 +171,7 @@ pub struct SettingsState {
 /// A queue that closes.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ClosingQueue {
+    /// Its name.
     pub queue: String,
     /// Callers who are still in it.
     pub callers: usize,

@@ -12,7 +12,7 @@ use super::{
     reload::{Source, Standings},
     switch::{Input, Parts},
     switch_task::{self, SwitchHandle},
-    view,
+    view, watch,
 };
 use crate::{
     acd::{self, Acd},
@@ -133,6 +133,7 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     spool.start_feeder(store, move |calls| stored.calls_stored(calls));
     start_sms(&app, &settings);
     tokio::spawn(housekeeping::run(app.clone()));
+    tokio::spawn(watch::run(app.clone()));
     Ok(app)
 }
 

@@ -46,12 +46,31 @@ const LINGER: Duration = Duration::from_secs(32);
 
 /// What the switch's thread is asked.
 pub enum Ask {
+    /// Anything that needs no answer.
     Input(Input),
-    Command { call: CallId, command: Command, reply: oneshot::Sender<Result<(), Option<Rejected>>> },
-    Agent { input: acd::Input, reply: oneshot::Sender<Result<(), crate::acd::Rejected>> },
+    /// A command on a call.
+    Command {
+        /// Which one.
+        call: CallId,
+        /// What is asked of it.
+        command: Command,
+        /// None inside where there is no such call.
+        reply: oneshot::Sender<Result<(), Option<Rejected>>>,
+    },
+    /// A change to an agent.
+    Agent {
+        /// What is asked of the ACD.
+        input: acd::Input,
+        /// Why it was refused, where it was.
+        reply: oneshot::Sender<Result<(), crate::acd::Rejected>>,
+    },
+    /// BYE for the dialogs that an earlier run left behind.
     EndDialogs(Vec<DialogSnapshot>),
+    /// Other settings; calls in progress keep what they began with.
     Reconfigure { change: Box<Change>, listen: Listen, bound: Bound, reply: oneshot::Sender<anyhow::Result<Leftover>> },
+    /// How settings and sockets stand.
     Standing(oneshot::Sender<Standing>),
+    /// Hang up everything: the end of a drain.
     EndAll,
 }
 
@@ -132,7 +151,9 @@ impl MediaPort for MediaPool {
 /// Where SIP listens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
+    /// For datagrams.
     pub udp: Vec<SocketAddr>,
+    /// For connections.
     pub tcp: Vec<SocketAddr>,
 }
 

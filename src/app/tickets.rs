@@ -174,7 +174,8 @@ impl App {
     ) -> Result<TicketView, AppError> {
         self.bell.ring();
         self.publish_ticket(&case);
-        tracing::info!(ticket = %case.ticket.no, command = command.name(), events = events.len(), "a ticket moved");
+        let call = case.ticket.origin.call.map(tracing::field::display);
+        tracing::info!(call, ticket = %case.ticket.no, command = command.name(), events = events.len(), "a ticket moved");
         self.shown(actor, &case).await
     }
 

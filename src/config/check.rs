@@ -30,11 +30,15 @@ use std::{
 /// Everything that runs, loaded and sound.
 #[derive(Clone, Debug)]
 pub struct Configuration {
+    /// What `hotline.toml` says, or the sandbox's own settings.
     pub settings: Settings,
+    /// Where profiles, flows and prompts were read from.
     pub assets: Assets,
     /// Those that are enabled, by name.
     pub profiles: Vec<Profile>,
+    /// Every flow that was found, by name.
     pub flows: BTreeMap<String, Arc<Flow>>,
+    /// What works, though it is against good practice.
     pub warnings: Vec<Fault>,
 }
 
@@ -48,7 +52,9 @@ impl Configuration {
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// What keeps the configuration from being put in force.
     pub faults: Vec<Fault>,
+    /// What works, though it is against good practice.
     pub warnings: Vec<Fault>,
 }
 

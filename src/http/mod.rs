@@ -45,7 +45,9 @@ const MAX_BODY: usize = 1 << 20;
 
 /// What the handlers share.
 pub struct Http {
+    /// The use cases.
     pub app: Arc<App>,
+    /// What `/metrics` prints.
     pub metrics: PrometheusHandle,
     /// What citizens dial, in the sandbox: the page says so. None elsewhere.
     pub dial: Option<String>,
@@ -71,6 +73,7 @@ struct Document;
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {
+    /// In the order that the route's description says; at most `limit` of them.
     pub items: Vec<T>,
     /// Give it back as `cursor` for the next page; absent on the last.
     pub next_cursor: Option<String>,
@@ -89,6 +92,7 @@ impl<T> List<T> {
 pub struct PageQuery {
     /// 1–500, 50 unless said.
     pub limit: Option<u32>,
+    /// `next_cursor` of the page before; absent for the first page.
     pub cursor: Option<String>,
 }
 

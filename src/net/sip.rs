@@ -44,7 +44,9 @@ impl Bound {
 
 /// All SIP sockets of a switch.
 pub struct Sockets {
+    /// The datagram sockets, one a UDP listener.
     pub udp: Udp,
+    /// TCP listeners and connections.
     pub connections: Connections,
 }
 

@@ -56,6 +56,7 @@ pub fn run<F: Future<Output = ()>>(test: impl FnOnce(&'static World) -> F) {
 impl World {
     /// Starts a program of its own in a fresh folder, on free ports of loopback.
     pub async fn start(name: &str) -> World {
+        crate::logs::keep();
         let folder = folder(name);
         let mut configuration = config::load(None, &folder).unwrap_or_else(|report| panic!("{report}"));
         let (trunk, registrar) = (free_port(), free_port());

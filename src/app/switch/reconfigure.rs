@@ -23,9 +23,13 @@ pub type Leftover = reconfigure::Leftover;
 /// Everything in a switch that settings can change.
 #[derive(Clone, Debug)]
 pub struct Change {
+    /// What is decided by.
     pub config: Arc<Config>,
+    /// The queues.
     pub queues: Vec<QueueConfig>,
+    /// The agents.
     pub roster: BTreeMap<AgentNo, Rostered>,
+    /// What registrations are granted.
     pub registrar: RegistrarConfig,
     /// What telephones may prove themselves by, in the order in which it is offered.
     pub algorithms: Vec<Algorithm>,

@@ -16,7 +16,9 @@ use tokio::{
 /// Who brought a call to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
+    /// This user agent: a BYE, a CANCEL or a refusal of ours.
     Us,
+    /// The other side.
     Peer,
     /// Nobody: an answer or an acknowledgement never came.
     Network,
@@ -25,6 +27,7 @@ pub enum Side {
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
+    /// Whose doing it was.
     pub by: Side,
     /// The SIP status; 200 for a BYE.
     pub status: u16,
@@ -35,15 +38,20 @@ pub struct Ending {
 /// How far a call has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// An INVITE is out or came, and nothing was answered yet.
     Dialing,
+    /// 180 or 183 came, or was sent.
     Ringing,
+    /// A 2xx came, or was sent.
     Answered,
+    /// It is over.
     Ended(Ending),
 }
 
 /// What is known of a call now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// How far it has come.
     pub phase: Phase,
     /// The latest provisional status, 0 before the first.
     pub provisional: u16,
@@ -60,6 +68,7 @@ pub struct Status {
 pub struct Invitation {
     /// The values of From and To as they came.
     pub from: String,
+    /// As it came.
     pub to: String,
     /// The user part of the Request-URI.
     pub dialled: String,

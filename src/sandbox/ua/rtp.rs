@@ -34,11 +34,13 @@ const EVENT_GAP: u8 = 4;
 pub struct Route {
     /// Where we send.
     pub remote: SocketAddr,
+    /// That we send with.
     pub codec: G711,
     /// The peer's payload type for telephone-event.
     pub send_dtmf: Option<u8>,
     /// Ours.
     pub receive_dtmf: u8,
+    /// Ours: whether we send, and whether we listen.
     pub direction: Direction,
 }
 
@@ -257,9 +259,11 @@ fn event_digit(code: u8) -> Option<char> {
 pub struct Heard {
     /// The last minute at most, up to the moment of the copy; what did not come is silence.
     pub samples: Vec<i16>,
+    /// RTP packets of voice that came.
     pub packets: u64,
     /// Gaps in the sequence numbers that nothing filled.
     pub lost: u64,
+    /// Packets that came again.
     pub duplicates: u64,
     /// Keys, each once.
     pub digits: String,

@@ -19,8 +19,10 @@ use tokio::{
 /// What SIP runs over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
+    /// One socket for all.
     #[default]
     Udp,
+    /// One connection a peer, taken or made.
     Tcp,
 }
 
@@ -40,7 +42,9 @@ pub type Inbound = (Vec<u8>, SocketAddr);
 /// The open sockets; all their tasks end when this is dropped.
 #[derive(Debug)]
 pub struct Wire {
+    /// What it runs over.
     pub transport: Transport,
+    /// Our address, whose port the system chose where 0 was asked for.
     pub local: SocketAddr,
     udp: Option<Arc<UdpSocket>>,
     connections: Connections,
