@@ -67,7 +67,16 @@ pub enum Ask {
     /// BYE for the dialogs that an earlier run left behind.
     EndDialogs(Vec<DialogSnapshot>),
     /// Other settings; calls in progress keep what they began with.
-    Reconfigure { change: Box<Change>, listen: Listen, bound: Bound, reply: oneshot::Sender<anyhow::Result<Leftover>> },
+    Reconfigure {
+        /// What changes.
+        change: Box<Change>,
+        /// Where SIP listens from here on.
+        listen: Listen,
+        /// The sockets of what is new.
+        bound: Bound,
+        /// What is left to be done; an error where nothing changed.
+        reply: oneshot::Sender<anyhow::Result<Leftover>>,
+    },
     /// How settings and sockets stand.
     Standing(oneshot::Sender<Standing>),
     /// Hang up everything: the end of a drain.

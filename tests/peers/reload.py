@@ -45,12 +45,12 @@ def changed(hotline, *pairs):
 
 
 def clip(hotline, name, hertz):
-    write_wav(hotline.folder / f"ivr-flows/prompts/own/{name}.wav", tone(hertz, 5))
+    write_wav(hotline.folder / f"ivr-flows/prompts/own/{name}.wav", tone(hertz, 1) * 100)
 
 
 def flow(hotline, name):
     flows = hotline.folder / "ivr-flows"
-    (flows / "12345.toml").write_text(f'version = 1\nstart = "say"\n[node.say]\nplay = ["prompts/own/{name}.wav"]\nnext = "say"\n')
+    (flows / "12345.toml").write_text(f'version = 1\nstart = "say"\n[node.say]\nplay = ["prompts/own/{name}.wav"]\nnext = "bye"\n[node.bye]\nhangup = true\n')
 
 
 def calls(hotline, phones):
