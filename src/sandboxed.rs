@@ -211,10 +211,15 @@ pub fn banner(configuration: &Configuration, hours: CityHours) -> String {
     let settings = &configuration.settings;
     let console = settings.http.listen.first().map(ToString::to_string).unwrap_or_default();
     let (dial, agents) = (dial(configuration), listener(configuration, ProfileKind::Agents));
+    let tls = configuration.profile(ProfileKind::Agents).into_iter().flat_map(|profile| &profile.listen);
+    let tls = tls.filter(|listener| listener.transport == Transport::Tls).map(|listener| listener.address.to_string());
+    let tls = tls.collect::<Vec<_>>().join("、");
+    let certificate = settings.tls.as_ref().map(|tls| tls.certificate.display().to_string()).unwrap_or_default();
     format!(
         "\n  12345 热线沙箱已就绪(只用本机,不连外网)\n\n\
          \x20 拨打      {dial}   任何 SIP 软电话,无需注册\n\
          \x20 接听      向 {agents} 注册 8001 – 8019,密码 sandbox-<工号>;注册后即可接电话(8020 只接 12388)\n\
+         \x20 加密      TLS {tls},证书为本机自签 {certificate}\n\
          \x20 三方通话  通话中按 *3 12330 #,或在实时页面点“三方”\n\
          \x20 实时页面  http://{console}/   admin / sandbox-admin\n\
          \x20 接口      http://{console}/api/v1   文档 http://{console}/api/docs\n\
@@ -311,7 +316,7 @@ fn ports(configuration: &Configuration) -> Vec<SocketAddr> {
     let settings = &configuration.settings;
     let sms = settings.sms.iter().map(|sms| SocketAddr::from(([127, 0, 0, 1], sms.port)));
     let listeners = configuration.profiles.iter().flat_map(|profile| &profile.listen);
-    let sip = listeners.filter(|listener| matches!(listener.transport, Transport::Udp | Transport::Tcp));
+    let sip = listeners.filter(|listener| !matches!(listener.transport, Transport::Ws | Transport::Wss));
     let all = settings.http.listen.iter().copied().chain(settings.sip.departments).chain(sms);
     all.chain(sip.map(|listener| listener.address)).collect()
 }

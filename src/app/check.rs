@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that would keep the program from starting, or that is to be put right. Nothing is written anywhere.
 pub async fn check(path: Option<&Path>, data_dir: &Path, now: UnixMillis) -> Report {
-    let (mut report, settings) = config::check(path, data_dir);
+    let (mut report, settings) = config::check(path, data_dir, now);
     if let Some(settings) = settings {
         report.faults.extend(database_fault(&settings).await);
         report.warnings.extend(calendar::warning(&settings, now));

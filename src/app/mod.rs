@@ -8,6 +8,7 @@ pub mod agents;
 mod calendar;
 pub mod callbacks;
 pub mod calls;
+pub mod certificates;
 pub mod check;
 pub mod events;
 mod figures;
@@ -85,6 +86,8 @@ pub struct App {
     pub bell: outbox::Bell,
     /// The key that recordings are sealed with.
     pub recording_key: Key,
+    /// What the TLS listeners show.
+    pub certificates: certificates::Certificates,
     /// The runtime of everything that may wait.
     pub runtime: tokio::runtime::Handle,
     /// When the program was started.

@@ -2,6 +2,7 @@
 
 use super::{
     AgentSeat,
+    certificates::Certificates,
     switch::{self, Change, Config, HotlineEntry, Profile, RouteTo},
     switch_task::Listen,
 };
@@ -17,6 +18,7 @@ use crate::{
         clip::Clip,
         engine::{IpNet, LearnPolicy},
     },
+    net::sip,
     sip::{
         auth::{Algorithm, Ha1Set, ha1},
         endpoint::HostPort,
@@ -32,6 +34,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::runtime::Handle;
 
 /// Everything that the switch takes of a configuration.
 ///
@@ -51,9 +54,11 @@ pub(super) fn change(configuration: &Configuration, hotlines: Vec<HotlineRow>) -
     })
 }
 
-/// Where SIP listens by these profiles.
-pub(super) fn listen(profiles: &[crate::config::Profile]) -> Listen {
-    Listen { udp: listeners(profiles, Transport::Udp), tcp: listeners(profiles, Transport::Tcp) }
+/// Where SIP listens by these profiles, with what is shown there.
+pub(super) fn listen(profiles: &[crate::config::Profile], certificates: &Certificates, runtime: &Handle) -> Listen {
+    let (tcp, tls) = (listeners(profiles, Transport::Tcp), certificates.listeners(profiles));
+    let streams = sip::Listen { tcp, tls, runtime: runtime.clone() };
+    Listen { udp: listeners(profiles, Transport::Udp), streams }
 }
 
 fn rostered(agent: &settings::AgentSettings) -> (AgentNo, Rostered) {
@@ -78,7 +83,8 @@ fn listeners(profiles: &[crate::config::Profile], transport: Transport) -> Vec<S
 
 /// The address that callees see of a profile.
 fn contact(settings: &Settings, profile: &crate::config::Profile) -> Option<SocketAddr> {
-    let first = profile.listen.iter().find(|listener| listener.transport == Transport::Udp)?.address;
+    let datagrams = profile.listen.iter().find(|listener| listener.transport == Transport::Udp);
+    let first = datagrams.or(profile.listen.first())?.address;
     Some(SocketAddr::new(settings.sip.external_address.unwrap_or(first.ip()), first.port()))
 }
 

@@ -70,9 +70,10 @@ impl App {
     /// A fault in the files leaves what runs as it is: no reason to take the node out of service.
     fn settings_part(&self) -> Part {
         let standings = self.standings();
-        match (standings.faults.first(), standings.pending.as_slice()) {
+        let faults = standings.all_faults();
+        match (faults.first(), standings.pending.as_slice()) {
             (Some(first), _) => {
-                let count = standings.faults.len();
+                let count = faults.len();
                 Part { ok: false, detail: format!("配置有 {count} 个错误,仍按原配置运行:{first}") }
             }
             (None, []) => Part { ok: true, detail: "已生效".to_owned() },

@@ -3,7 +3,8 @@
 //! Whatever can fail is tried before anything changes: the files, the clips, the sockets that are new, the users in the
 //! database. Then the switch takes its part within one step of its own, and everybody else takes theirs. A fault leaves
 //! what runs as it is, and is told: in the log with its line, in `/readyz`, in the figures, in `GET /settings`, and to
-//! the administrators' event stream. Certificates and everything that [`config::restart`] names are left out.
+//! the administrators' event stream. A certificate with a fault leaves the
+//! one that is shown in force, and nothing else. Left out: everything that [`config::restart`] names.
 
 use super::{
     App, accounts, calendar,
@@ -79,6 +80,20 @@ pub struct FaultView {
     pub fix: String,
 }
 
+impl From<crate::ivr::Fault> for FaultView {
+    fn from(fault: crate::ivr::Fault) -> Self {
+        let crate::ivr::Fault { file, line, column, what, fix, .. } = fault;
+        FaultView { file, line, column, message: what, fix }
+    }
+}
+
+impl Standings {
+    /// Everything that is written and not in force.
+    pub fn all_faults(&self) -> Vec<FaultView> {
+        self.faults.iter().chain(&self.certificates).cloned().collect()
+    }
+}
+
 impl fmt::Display for FaultView {
     /// `file:line:column: what — what to do`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,14 +122,7 @@ impl Faults {
 
 impl From<Report> for Faults {
     fn from(report: Report) -> Self {
-        let view = |fault: crate::ivr::Fault| FaultView {
-            file: fault.file,
-            line: fault.line,
-            column: fault.column,
-            message: fault.what,
-            fix: fault.fix,
-        };
-        Faults(report.faults.into_iter().map(view).collect())
+        Faults(report.faults.into_iter().map(FaultView::from).collect())
     }
 }
 
@@ -141,6 +149,8 @@ pub struct Standings {
     pub in_force_since: Option<UnixMillis>,
     /// Why the last try came to nothing.
     pub faults: Vec<FaultView>,
+    /// Certificates that were not taken up: the old ones are shown.
+    pub certificates: Vec<FaultView>,
     /// What takes effect after a restart.
     pub pending: Vec<&'static str>,
     /// What works and is against good practice.
@@ -206,19 +216,21 @@ impl App {
         let now = clock::now();
         let pending = config::keep_until_restart(&before.settings, &mut configuration.settings);
         let hotlines = self.store.hotline_list().await?;
-        let listen = plan::listen(&configuration.profiles);
+        let unsound = self.certificates.reload(&configuration.settings, &configuration.profiles, now.wall);
+        let listen = plan::listen(&configuration.profiles, &self.certificates, &self.runtime);
+        let addresses = listen.addresses();
         let standing = self.standing().await?;
         // Clips are decoded and sockets bound where that may take its time.
         let planned = tokio::task::spawn_blocking(move || {
             let change = plan::change(&configuration, hotlines)?;
             let new = listen.beyond(&standing.open);
-            anyhow::Ok((change, Bound::open(&new.udp, &new.tcp)?, listen, configuration))
+            anyhow::Ok((change, Bound::open(&new.udp, new.streams)?, configuration))
         });
-        let (change, bound, listen, configuration) = planned.await.map_err(Faults::other)?.map_err(Faults::other)?;
+        let (change, bound, configuration) = planned.await.map_err(Faults::other)?.map_err(Faults::other)?;
         let Configuration { settings, warnings, .. } = configuration;
         accounts::keep(&self.store, &settings).await?;
         let (reply, answer) = oneshot::channel();
-        self.switch.ask(Ask::Reconfigure { change: Box::new(change), listen, bound, reply }).await?;
+        self.switch.ask(Ask::Reconfigure { change: Box::new(change), listen: addresses, bound, reply }).await?;
         let leftover = answer.await.map_err(|_| Overloaded)?.map_err(Faults::other)?;
         if let Err(error) = (self.source.log)(&settings.log.filter) {
             tracing::warn!(%error, "the log filter stays as it was");
@@ -235,6 +247,7 @@ impl App {
         let mut standings = self.standings();
         standings.in_force_since = Some(now.wall);
         standings.pending = pending;
+        standings.certificates = unsound.into_iter().map(FaultView::from).collect();
         standings.warnings = warnings.iter().map(ToString::to_string).collect();
         Ok(())
     }
@@ -257,10 +270,10 @@ impl App {
         }
         let word = if faults.is_empty() { "ok" } else { "fault" };
         metrics::counter!("hotline_settings_reload_total", "result" => word).increment(1);
-        metrics::gauge!("hotline_settings_fault").set(if faults.is_empty() { 0.0 } else { 1.0 });
         let mut standings = self.standings();
         standings.tried_at = Some(clock::now().wall);
         standings.faults = faults;
+        metrics::gauge!("hotline_settings_fault").set(if standings.all_faults().is_empty() { 0.0 } else { 1.0 });
     }
 
     pub(super) fn standings(&self) -> std::sync::MutexGuard<'_, Standings> {
@@ -283,8 +296,8 @@ impl App {
         Ok(SettingsState {
             in_force_since: standings.in_force_since.map(When),
             tried_at: standings.tried_at.map(When),
-            faulty: !standings.faults.is_empty(),
-            faults: standings.faults,
+            faulty: !standings.all_faults().is_empty(),
+            faults: standings.all_faults(),
             warnings: standings.warnings,
             pending_restart: standings.pending.into_iter().map(str::to_owned).collect(),
             closing_queues: closing

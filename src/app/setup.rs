@@ -3,6 +3,7 @@
 pub use super::plan::queue_config;
 use super::{
     App, accounts, agents, calendar,
+    certificates::Certificates,
     events::Events,
     housekeeping,
     in_force::InForce,
@@ -78,6 +79,7 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     let ids = IdGen::new(settings.node, now.wall.0);
     let first = ids.next();
     let key = recording_key(&settings)?;
+    let certificates = Certificates::load(&settings, &configuration.profiles, now.wall)?;
     let (spool, recovered) =
         Spool::open(&settings.data_dir.join("spool")).await.context("the spool cannot be opened")?;
     accounts::keep(&store, &settings).await?;
@@ -98,6 +100,7 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
         switch,
         bell: Bell::default(),
         recording_key: key,
+        certificates,
         runtime: tokio::runtime::Handle::current(),
         started: now,
         sms: std::sync::OnceLock::new(),
@@ -108,7 +111,7 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
         store: store.clone(),
     });
 
-    let listen = plan::listen(&configuration.profiles);
+    let listen = plan::listen(&configuration.profiles, &app.certificates, &app.runtime);
     let change = plan::change(&configuration, store.hotline_list().await?)?;
     let mut rng = StdRng::from_os_rng();
     let epoch = now.wall.0.max(0) as u64;

@@ -14,7 +14,7 @@ use crate::{
     net::{
         clock,
         rtp::MediaPool,
-        sip::{Bound, Sockets},
+        sip::{self, Bound, Sockets},
     },
     sip::{dialog::DialogSnapshot, endpoint},
 };
@@ -71,7 +71,7 @@ pub enum Ask {
         /// What changes.
         change: Box<Change>,
         /// Where SIP listens from here on.
-        listen: Listen,
+        listen: Addresses,
         /// The sockets of what is new.
         bound: Bound,
         /// What is left to be done; an error where nothing changed.
@@ -158,12 +158,20 @@ impl MediaPort for MediaPool {
 }
 
 /// Where SIP listens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
     /// For datagrams.
     pub udp: Vec<SocketAddr>,
     /// For connections.
-    pub tcp: Vec<SocketAddr>,
+    pub streams: sip::Listen,
+}
+
+/// Addresses at which SIP listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// For datagrams.
+    pub udp: Vec<SocketAddr>,
+    /// For connections, encrypted or not.
+    pub streams: Vec<SocketAddr>,
 }
 
 /// Where a change of the settings would begin.
@@ -172,16 +180,22 @@ pub struct Standing {
     /// What earlier changes left to be done.
     pub leftover: Leftover,
     /// Where it is listened now, what is about to be closed included.
-    pub open: Listen,
+    pub open: Addresses,
 }
 
 impl Listen {
-    /// The addresses that `other` does not have.
-    pub fn beyond(&self, other: &Listen) -> Listen {
-        let beyond = |all: &[SocketAddr], but: &[SocketAddr]| {
-            all.iter().filter(|address| !but.contains(address)).copied().collect()
-        };
-        Listen { udp: beyond(&self.udp, &other.udp), tcp: beyond(&self.tcp, &other.tcp) }
+    /// All of them.
+    pub fn addresses(&self) -> Addresses {
+        let tls = self.streams.tls.iter().map(|(address, _)| *address);
+        Addresses { udp: self.udp.clone(), streams: self.streams.tcp.iter().copied().chain(tls).collect() }
+    }
+
+    /// What is not open yet.
+    pub fn beyond(mut self, open: &Addresses) -> Listen {
+        self.udp.retain(|address| !open.udp.contains(address));
+        self.streams.tcp.retain(|address| !open.streams.contains(address));
+        self.streams.tls.retain(|(address, _)| !open.streams.contains(address));
+        self
     }
 }
 
@@ -203,7 +217,7 @@ pub async fn start(
         };
         runtime.block_on(async move {
             let (packets, received) = mpsc::channel(MAILBOX);
-            match Sockets::open(&listen.udp, &listen.tcp, packets).await {
+            match Sockets::open(&listen.udp, listen.streams, packets).await {
                 Ok(sockets) => {
                     sockets.connections.set_access(parts.config.access());
                     let _ = ready.send(Ok(()));
@@ -356,7 +370,7 @@ impl Shell {
             }
             Ask::Standing(reply) => {
                 let udp = self.sockets.udp.local_addrs().collect();
-                let open = Listen { udp, tcp: self.sockets.connections.local_addrs() };
+                let open = Addresses { udp, streams: self.sockets.connections.local_addrs() };
                 let _ = reply.send(Standing { leftover: self.switch.leftover(), open });
             }
             Ask::EndAll => self.switch.end_all(now),
@@ -365,14 +379,14 @@ impl Shell {
     }
 
     /// Puts other settings in force. Where we listened and do no more, what is under way goes on to its end.
-    fn reconfigure(&mut self, now: Now, change: Change, listen: &Listen, bound: Bound) -> anyhow::Result<Leftover> {
+    fn reconfigure(&mut self, now: Now, change: Change, listen: &Addresses, bound: Bound) -> anyhow::Result<Leftover> {
         let config = change.config.clone();
         let leftover = self.switch.reconfigure(now, change)?;
         self.sockets.add(bound)?;
         self.sockets.connections.set_access(config.access());
         let udp = self.sockets.udp.local_addrs().filter(|local| !listen.udp.contains(local)).map(Closing::Udp);
         let tcp = self.sockets.connections.local_addrs();
-        let tcp = tcp.into_iter().filter(|local| !listen.tcp.contains(local)).map(Closing::Tcp);
+        let tcp = tcp.into_iter().filter(|local| !listen.streams.contains(local)).map(Closing::Tcp);
         self.closing = udp.chain(tcp).map(|closing| (closing, now.mono)).collect();
         Ok(leftover)
     }

@@ -7,6 +7,7 @@
 
 pub mod assets;
 pub mod calendar;
+pub mod certificate;
 pub mod check;
 pub mod network;
 pub mod number;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use assets::Assets;
 pub use calendar::{Calendar, Calendars};
+pub use certificate::{Certificate, CertificateError, TlsFiles};
 pub use check::{Configuration, Report, check, cmd_flow_check, cmd_flow_graph, cmd_flow_simulate, load, port_faults};
 pub use network::{Acl, Network};
 pub use number::NumberPattern;

@@ -152,8 +152,9 @@ fn free_port() -> SocketAddr {
 fn listen(configuration: &mut Configuration, kind: ProfileKind, address: SocketAddr) {
     let profiles = configuration.profiles.iter_mut().filter(|profile| profile.kind == kind);
     for listener in profiles.flat_map(|profile| &mut profile.listen) {
-        if matches!(listener.transport, Transport::Udp | Transport::Tcp) {
-            listener.address = address;
+        match listener.transport {
+            Transport::Udp | Transport::Tcp => listener.address = address,
+            Transport::Tls | Transport::Ws | Transport::Wss => listener.address = free_port(),
         }
     }
 }

@@ -339,7 +339,7 @@ class Rtp(threading.Thread):
 class Baresip:
     """A real softphone with a file as its microphone, which keeps what it hears."""
 
-    def __init__(self, name, folder, listen, hertz, seconds, account):
+    def __init__(self, name, folder, listen, hertz, seconds, account, more=""):
         self.folder = pathlib.Path(folder) / name
         self.folder.mkdir(parents=True)
         write_wav(self.folder / "in.wav", tone(hertz, seconds))
@@ -367,7 +367,7 @@ module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{self.control}
-""")
+{more}""")
         (self.folder / "accounts").write_text(account + "\n")
         (self.folder / "contacts").write_text("")
         self.log = open(self.folder / "log", "wb")

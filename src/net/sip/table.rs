@@ -3,7 +3,7 @@
 //! Who has not brought a whole message yet is silent. Where room is short, the silent give way to the newcomers, the
 //! oldest first: whoever opens connections and says nothing keeps nobody else out.
 
-use crate::sip::endpoint::{Access, Flow};
+use crate::sip::endpoint::{Access, Flow, Transport};
 use bytes::Bytes;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -175,6 +175,10 @@ impl Table {
     }
 
     fn wait(&mut self, flow: &Flow, bytes: Bytes) -> Sent {
+        // Over TLS it is the telephones that open connections: nobody vouches for one that we would open to them.
+        if flow.transport == Transport::Tls {
+            return Sent::Dead;
+        }
         match self.opening.get_mut(flow) {
             Some(waiting) if waiting.len() >= OPENING_QUEUE => Sent::Dead,
             Some(waiting) => {

@@ -141,7 +141,7 @@ impl Endpoint {
             return Err(CommandError::LegTaken);
         }
         let local = NameAddr::parse(&dialog.local().clone()).map_err(|_| CommandError::WrongState)?;
-        let contact = self.contact(dialog.flow(), &local.uri);
+        let contact = self.contact(dialog.flow(), &local.uri, false);
         self.tags.insert(dialog.local_tag().clone(), id);
         self.connections.add(dialog.flow(), id);
         self.legs.insert(id, Leg::new(dialog, contact, State::Established(Session::new())));
