@@ -75,6 +75,11 @@ enum Command {
         #[arg(long, env = "HOTLINE_DEMO_BREAK", hide = true)]
         r#break: Option<String>,
     },
+    /// 演练话务:模拟的市民、坐席和部门打进沙箱(或另起的热线),显示进度,最后逐项对账
+    Simulate(sandboxed::SimulateArguments),
+    /// 演练的一份人,由 simulate 启动
+    #[command(name = "simulate-worker", hide = true)]
+    SimulateWorker,
     /// 检查配置引用的一切:配置、话务流程、语音、密钥、端口、数据库;一次列出所有错误
     Check(Place),
     /// 话务流程
@@ -117,6 +122,8 @@ fn main() -> ExitCode {
     let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(place) => run(serve(place)),
         Command::Demo { r#break } => run(sandboxed::demo(r#break)),
+        Command::Simulate(arguments) => run_here(sandboxed::simulate(arguments)),
+        Command::SimulateWorker => run_here(sandboxed::simulate_worker()),
         Command::Check(place) => run(async move {
             let now = clock::now().wall;
             let report = hotline::app::check::check(place.config.as_deref(), &place.data, now).await;
@@ -153,6 +160,11 @@ fn printed((text, ok): (String, bool)) -> anyhow::Result<ExitCode> {
 
 fn run(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Runs on this thread alone: its children are tied to it.
+fn run_here(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Loads a configuration, or prints every fault.

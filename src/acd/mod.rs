@@ -9,7 +9,7 @@
 pub mod agent;
 pub mod config;
 pub mod message;
-pub mod order;
+mod order;
 pub mod queue;
 pub mod reconfigure;
 mod routing;

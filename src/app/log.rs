@@ -1,7 +1,7 @@
 //! How the log is written: one line an event, as text or as JSON, cleaned by [`crate::redact`], and no flood of it.
 //!
 //! What a peer can cause again and again must not fill the disk: of each place in the code, [`MOST`] lines are written
-//! in [`WINDOW`], and how many were held back is told afterwards. The stories of calls ([`super::story`]) are written
+//! in [`WINDOW`], and how many were held back is told afterwards. The stories of calls (`story`) are written
 //! in full, and so is what an operator asks for with `debug` and `trace`.
 
 use crate::{net::clock, redact::clean};

@@ -109,7 +109,7 @@ impl App {
             tracing::error!("dialogs of an earlier run were not ended");
         }
         for (record, finished) in waiters {
-            let kept = (self.spool.accept(without_ticket(&record)), self.spool.finish(record.id, finished));
+            let kept = (self.spool.keep(without_ticket(&record)), self.spool.finish(record.id, finished));
             if let Err(error) = kept.0.await.and(kept.1.await) {
                 tracing::error!(call = %record.id, %error, "a waiting caller of an earlier run is not called back");
             }

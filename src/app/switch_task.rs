@@ -442,5 +442,6 @@ impl Shell {
         figures::sip(self.switch.endpoint().counters());
         figures::media(self.switch.media());
         figures::spool(&self.app.spool);
+        figures::tasks(&self.app.runtime);
     }
 }

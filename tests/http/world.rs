@@ -80,6 +80,9 @@ impl World {
             unit: Some(user.unit).filter(|unit| !unit.is_empty()),
         });
         settings.users = users.collect();
+        if std::env::var("HOTLINE_TEST_DATABASE").is_ok_and(|kind| kind == "postgres") {
+            settings.database_url = Secret::new(own_schema(name).await);
+        }
         let store = setup::open_store(settings).await.expect("a database");
         store.unit_upsert(units()).await.expect("units");
         store.hotline_upsert(hotlines()).await.expect("hotlines");
@@ -121,6 +124,17 @@ impl World {
         };
         self.stranger().with("authorization", &format!("Bearer {token}"))
     }
+}
+
+/// A schema of this program's own on the PostgreSQL that `tests/with-postgres` made.
+async fn own_schema(name: &str) -> String {
+    use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+    let url = std::env::var("HOTLINE_TEST_POSTGRES").expect("tests/with-postgres says where it is");
+    let schema = format!("story_http_{}_{name}", std::process::id());
+    sqlx::any::install_default_drivers();
+    let mut conn = AnyConnection::connect(&url).await.expect("PostgreSQL");
+    conn.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.expect("a schema");
+    format!("{url}?options[search_path]={schema}")
 }
 
 /// An empty folder that this run alone uses; those of runs that are over are removed.

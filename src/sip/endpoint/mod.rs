@@ -225,7 +225,7 @@ pub enum LegEvent {
     },
     /// Our re-INVITE was refused; the session stays as it was. (491 is retried inside, RFC 3261 section 14.1.)
     OfferFailed {
-        /// 300–699; the one that the peer gave, 408 for its silence.
+        /// The peer's, 300–699; 503 where the connection closed before it answered.
         status: u16,
     },
     /// Any other request inside the dialog (INFO, REFER, NOTIFY, MESSAGE…): answer with `Endpoint::respond`.
