@@ -4,7 +4,7 @@
 //!
 //! | Room | Kind | What happens there |
 //! |---|---|---|
-//! | [`ids`], [`clock`] | ground | newtype ids; time as a value |
+//! | [`ids`], [`clock`], [`redact`] | ground | newtype ids; time as a value; what a log may not hold |
 //! | [`sip`] | core | messages, transactions, dialogs, digest, registrar (RFC 3261 and friends) |
 //! | [`media`] | core | SDP, RTP, codecs, DTMF, mixing, recording's format (RFC 3264, 3550, 4733) |
 //! | [`ivr`] | core | flows and the session that walks one |
@@ -31,6 +31,8 @@
 //! - Every dialog ends in a record with a cause.
 //! - Every SMS is at each moment in exactly one of pending, submitted, delivered, failed, uncertain.
 
+#![warn(missing_docs)]
+
 pub mod acd;
 pub mod app;
 pub mod call;
@@ -41,6 +43,7 @@ pub mod ids;
 pub mod ivr;
 pub mod media;
 pub mod net;
+pub mod redact;
 pub mod report;
 pub mod sandbox;
 pub mod sip;

@@ -1,6 +1,6 @@
 //! Imports go one way. Reads every `crate::` path of `src` and fails on a wrong one, with file and line.
 //!
-//! `ids, clock ← {sip, media, ivr, acd, ticket, sms, report} ← call ← {config, net, store} ← app ← http ← main`;
+//! `ids, clock, redact ← {sip, media, ivr, acd, ticket, sms, report} ← call ← {config, net, store} ← app ← http ← main`;
 //! `sandbox` imports media and net, never sip, and only `main` imports it.
 
 use std::{fs, path::Path};
@@ -9,6 +9,7 @@ use std::{fs, path::Path};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("clock", &[]),
+    ("redact", &[]),
     ("sip", &["ids", "clock"]),
     ("media", &["ids", "clock"]),
     ("ivr", &["ids", "clock"]),
@@ -18,12 +19,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("report", &["ids", "clock"]),
     ("call", &["ids", "clock", "sip", "media", "ivr", "acd"]),
     ("config", &["ids", "clock", "sip", "media", "ivr", "acd", "ticket", "sms", "report", "call"]),
-    ("net", &["ids", "clock", "sip", "media", "ivr", "acd", "ticket", "sms", "report", "call"]),
+    ("net", &["ids", "clock", "redact", "sip", "media", "ivr", "acd", "ticket", "sms", "report", "call"]),
     ("store", &["ids", "clock", "sip", "media", "ivr", "acd", "ticket", "sms", "report", "call"]),
     ("sandbox", &["ids", "clock", "media", "net"]),
     (
         "app",
-        &["ids", "clock", "sip", "media", "ivr", "acd", "ticket", "sms", "report", "call", "config", "net", "store"],
+        &[
+            "ids", "clock", "redact", "sip", "media", "ivr", "acd", "ticket", "sms", "report", "call", "config", "net",
+            "store",
+        ],
     ),
     (
         "http",
@@ -52,7 +56,7 @@ const WORLD: &[&str] = &[
     "rand::rng()",
     "thread_rng",
 ];
-const CORES: &[&str] = &["ids", "clock", "sip", "media", "ivr", "acd", "ticket", "sms", "report", "call"];
+const CORES: &[&str] = &["ids", "clock", "redact", "sip", "media", "ivr", "acd", "ticket", "sms", "report", "call"];
 /// The longest a source file may be, its tests aside.
 const LONGEST: usize = 800;
 
@@ -200,4 +204,30 @@ fn main_alone_imports_the_sandbox() {
         let named = imports(&source.text).into_iter().find(|(_, name)| name == "sandbox");
         assert!(named.is_none(), "src/{}:{}: only main imports the sandbox", source.path, named.map_or(0, |n| n.0));
     }
+}
+
+/// What a page names in backticks.
+fn named(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_walk_through_names_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).expect("docs/architecture.md");
+    let texts: Vec<String> = sources().into_iter().map(|source| source.text).collect();
+    let is_path = |name: &str| ["src/", "docs/", "tests/", "ivr-flows/"].iter().any(|start| name.starts_with(start));
+    let mut wrong = Vec::new();
+    for name in named(&page) {
+        if is_path(name) && !root.join(name).exists() {
+            wrong.push(format!("{name}: no such file"));
+        }
+        if let Some(function) = name.strip_suffix("()")
+            && !texts.iter().any(|text| text.contains(&format!("fn {function}(")))
+        {
+            wrong.push(format!("{name}: no such function"));
+        }
+    }
+    assert!(named(&page).filter(|name| is_path(name)).count() > 50, "the walk names too few files to be one");
+    assert!(wrong.is_empty(), "docs/architecture.md names what is not there:\n{}", wrong.join("\n"));
 }

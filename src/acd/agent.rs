@@ -18,16 +18,21 @@ pub const SIGNED_IN: &str = "signed_in";
 /// One agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
+    /// 工号: whose desk this is, wherever it is signed in.
     pub number: AgentNo,
     /// Where it is signed in; None: logged out.
     pub extension: Option<Extension>,
     /// Levels 1–9 by skill.
     pub skills: Arc<BTreeMap<String, u8>>,
+    /// What the agent wants.
     pub status: Status,
+    /// Since when it has wanted that.
     pub status_since: Now,
     /// A status that was asked for during a call and takes effect after it.
     pub pending: Option<Status>,
+    /// What the agent does.
     pub state: State,
+    /// Since when it has done that.
     pub state_since: Now,
     /// Since when it has been ready and without a call; an offer that came to nothing does not move it.
     pub idle_since: Now,
@@ -38,18 +43,25 @@ pub struct Agent {
 /// What an agent does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
+    /// On no call, offered none, wrapping none up; whether it may be offered one is for the status to say.
     Idle,
     /// An offer is out.
     Reserved(Offered),
     /// Its phone rings.
     Ringing(Offered),
+    /// With the citizen.
     Talking(Serving),
     /// The citizen hears music.
     Holding(Serving),
+    /// With a department, the citizen on hold.
     Consulting(Serving),
+    /// With the citizen and a department.
     Conferencing(Serving),
+    /// 话后处理: the call is over and is being written up; nothing is offered meanwhile.
     WrapUp {
+        /// The call that is over.
         serving: Serving,
+        /// When it ends by itself.
         until: Now,
     },
 }
@@ -57,14 +69,18 @@ pub enum State {
 /// The offer that an agent is reserved for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {
+    /// By which the call answers for it.
     pub offer: OfferId,
+    /// Who waits.
     pub call: CallId,
+    /// Where the caller waits.
     pub queue: QueueName,
 }
 
 /// The call that an agent is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serving {
+    /// Which one.
     pub call: CallId,
     /// None: it came from no queue, such as an outbound call.
     pub queue: Option<QueueName>,
@@ -76,13 +92,21 @@ pub struct Serving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateName {
+    /// See [`State::Idle`].
     Idle,
+    /// An offer is out; the phone does not ring yet.
     Reserved,
+    /// The phone rings.
     Ringing,
+    /// With the citizen.
     Talking,
+    /// The citizen hears music.
     Holding,
+    /// With a department, the citizen on hold.
     Consulting,
+    /// With the citizen and a department.
     Conferencing,
+    /// 话后处理, after a call.
     WrapUp,
 }
 
@@ -107,69 +131,116 @@ impl StateName {
 pub enum Command {
     /// At a seat, also from another one (take-over).
     SignIn {
+        /// The seat.
         extension: Extension,
+        /// Levels 1–9 by skill.
         skills: Arc<BTreeMap<String, u8>>,
+        /// Whether calls may come at once.
         ready: bool,
     },
+    /// At once when idle or in wrap-up, after the call when on one; refused while an offer is out.
     SignOut,
+    /// What it can do is another by now.
+    SetSkills(Arc<BTreeMap<String, u8>>),
+    /// At once when idle, else when the call, the offer or the wrap-up is over.
     SetStatus(Status),
+    /// An offer goes out; refused unless ready and idle.
     Reserve(Offered),
+    /// The offer's phone rings.
     Ring(OfferId),
+    /// The offer was answered: talking begins.
     Answer(OfferId),
     /// The offer came to nothing. `missed`: it rang out; so many misses make the agent not ready (0: never).
     EndOffer {
+        /// Which one; any other is refused as stale.
         offer: OfferId,
+        /// None where it did not ring out.
         missed: Option<u32>,
     },
+    /// A call of the agent's own, such as an outbound one.
     Engage(CallId),
+    /// What it does within the call that it is on.
     Do {
+        /// Which one; any other is refused.
         call: CallId,
+        /// What it does from now on.
         activity: Activity,
     },
     /// Off the call; wrap-up for so long.
     Release {
+        /// Which one; nothing happens where it is on another or on none.
         call: CallId,
+        /// Zero: none.
         wrap_up: Duration,
     },
     /// Stretches the wrap-up, to `limit` from now at most.
     StretchWrapUp {
+        /// So much more.
         by: Duration,
+        /// From now, wrap-up in all; a longer one that is running is not cut.
         limit: Duration,
     },
+    /// Ready again before the time, or as its time is up.
     EndWrapUp,
 }
 
 /// What happened to an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    SignedIn { from: Option<Extension> },
-    StatusChanged { from: Status },
+    /// Signed in, or moved to another seat.
+    SignedIn {
+        /// The seat before, if it was signed in.
+        from: Option<Extension>,
+    },
+    /// It can do something else than before.
+    SkillsChanged,
+    /// The new status is in force.
+    StatusChanged {
+        /// The status before.
+        from: Status,
+    },
+    /// A status was asked for that waits for the end of the call, or no longer is.
     PendingChanged,
-    StateChanged { from: StateName },
+    /// It does something else.
+    StateChanged {
+        /// What it did before.
+        from: StateName,
+    },
+    /// The wrap-up ends later than it would have.
     WrapUpStretched,
 }
 
 /// Why a command was refused; nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejected {
+    /// Nobody of this number has ever signed in.
     #[error("没有这个工号 (no such agent)")]
     NoSuchAgent,
+    /// It has to sign in first.
     #[error("话务员未签入 (the agent is not signed in)")]
     NotSignedIn,
+    /// A free agent's seat is taken over; that of one on a call, or offered one, is not.
     #[error("该分机有话务员正在通话 (another agent is on a call at this extension)")]
     SeatTaken,
+    /// It has to be answered or to ring out first.
     #[error("正在来电分配中 (a call is being offered to the agent)")]
     Offered,
+    /// Another call than the one that is meant.
     #[error("话务员正在通话 (the agent is on a call)")]
     OnACall,
+    /// It is idle, or on another call.
     #[error("话务员不在该通话中 (the agent is not on this call)")]
     NotOnThisCall,
+    /// It is not ready, not signed in, or not idle.
     #[error("话务员不空闲 (the agent is not ready and idle)")]
     NotAvailable,
+    /// There is nothing to end or to stretch.
     #[error("不在话后处理状态 (the agent is not in wrap-up)")]
     NotInWrapUp,
+    /// It was taken back, answered or forgotten, or is of an earlier run of the program.
     #[error("来电分配已失效 (the offer is no longer good)")]
     StaleOffer,
+    /// A caller for whom a phone rings is not put into another queue.
     #[error("该来电正在分配给话务员 (the call is being offered to an agent)")]
     CallOffered,
 }
@@ -193,6 +264,7 @@ impl Rejected {
 }
 
 impl State {
+    /// The state without what it holds.
     pub fn name(&self) -> StateName {
         match self {
             State::Idle => StateName::Idle,
@@ -285,6 +357,7 @@ impl Agent {
         match command {
             Command::SignIn { extension, skills, ready } => next.sign_in(extension, skills, ready)?,
             Command::SignOut => next.set_status(Status::LoggedOut)?,
+            Command::SetSkills(skills) => next.set_skills(skills),
             Command::SetStatus(status) => next.set_status(status)?,
             Command::Reserve(offered) => next.reserve(offered)?,
             Command::Ring(offer) => next.ring(offer)?,
@@ -327,6 +400,13 @@ impl Change {
         self.events.push(Event::SignedIn { from });
         self.enter_status(if ready { Status::Ready } else { Status::NotReady { reason: SIGNED_IN.to_owned() } });
         Ok(())
+    }
+
+    fn set_skills(&mut self, skills: Arc<BTreeMap<String, u8>>) {
+        if self.agent.skills != skills {
+            self.agent.skills = skills;
+            self.events.push(Event::SkillsChanged);
+        }
     }
 
     fn set_status(&mut self, status: Status) -> Result<(), Rejected> {

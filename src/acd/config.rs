@@ -16,7 +16,9 @@ pub const MAX_PRIORITY: u16 = 999;
 pub struct Config {
     /// Fences this ACD's offers off from those of an earlier one.
     pub epoch: u64,
+    /// In the order in which they are shown; names are unique.
     pub queues: Vec<QueueConfig>,
+    /// What holds for all agents, whatever their queues.
     pub agents: AgentRules,
 }
 
@@ -66,6 +68,7 @@ pub enum Strategy {
     LeastTalkTime,
     /// The lowest agent number.
     TopDown,
+    /// By chance.
     Random,
     /// By shares. Refused until shares can be configured.
     Weighted,
@@ -88,7 +91,9 @@ pub enum Staffing {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueConfig {
+    /// By which flows and the API name it.
     pub name: QueueName,
+    /// Who is chosen among those available; the longest idle by default.
     #[serde(default)]
     pub strategy: Strategy,
     /// The skills that an agent needs, all of them. None: every agent serves it.
@@ -118,6 +123,7 @@ pub struct QueueConfig {
     /// Who must be there for callers to stay.
     #[serde(default)]
     pub leave_empty: Staffing,
+    /// How long an offer rings: 1 s to a day, 25 s by default.
     #[serde(default = "default_ring_timeout", with = "time")]
     pub ring_timeout: Duration,
     /// After a refusal or a miss the agent is offered nothing for so long.
@@ -126,15 +132,19 @@ pub struct QueueConfig {
     /// So many misses in a row make the agent not ready; 0: never.
     #[serde(default = "default_max_no_answer")]
     pub max_no_answer: u32,
+    /// After each call from this queue; zero, the default, is none.
     #[serde(default, with = "time")]
     pub wrap_up: Duration,
     /// An answer within this counts for the service level.
     #[serde(default = "default_service_level", with = "time")]
     pub service_level: Duration,
+    /// Whether callers are told their place.
     #[serde(default)]
     pub announce_position: bool,
+    /// Whether callers are told the estimated wait.
     #[serde(default)]
     pub announce_wait: bool,
+    /// How often, 5 s at least; None: once, on joining.
     #[serde(default, with = "time::option")]
     pub announce_every: Option<Duration>,
     /// What each key does for one who waits.
@@ -171,20 +181,50 @@ fn default_service_level() -> Duration {
 /// Why a configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
+    /// A name belongs to one queue.
     #[error("queue {0}: configured twice")]
     Twice(QueueName),
+    /// `ring_all` and `weighted` are known by name and cannot be used yet.
     #[error(
         "queue {queue}: strategy {strategy:?} is not available; use longest_idle, round_robin, least_calls, least_talk_time, top_down or random"
     )]
-    Strategy { queue: QueueName, strategy: Strategy },
+    Strategy {
+        /// Which one.
+        queue: QueueName,
+        /// What was asked for.
+        strategy: Strategy,
+    },
+    /// The level of a skill is out of its bounds.
     #[error("queue {queue}: level is {level}, but levels are 1 to 9")]
-    Level { queue: QueueName, level: u8 },
+    Level {
+        /// Which one.
+        queue: QueueName,
+        /// What was asked for.
+        level: u8,
+    },
+    /// A time is out of its bounds.
     #[error("queue {queue}: {knob} must be between {least:?} and {most:?}")]
-    Time { queue: QueueName, knob: &'static str, least: Duration, most: Duration },
+    Time {
+        /// Which one.
+        queue: QueueName,
+        /// Its name in the settings.
+        knob: &'static str,
+        /// The shortest that is allowed.
+        least: Duration,
+        /// The longest that is allowed.
+        most: Duration,
+    },
+    /// A queue that nobody may join.
     #[error("queue {0}: max_len must be at least 1")]
     MaxLen(QueueName),
+    /// A key that no telephone has.
     #[error("queue {queue}: exit key {key:?} is none of 0-9, * and #")]
-    ExitKey { queue: QueueName, key: char },
+    ExitKey {
+        /// Which one.
+        queue: QueueName,
+        /// What was written.
+        key: char,
+    },
 }
 
 impl Config {

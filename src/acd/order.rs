@@ -1,8 +1,9 @@
 //! A sorted set that also knows each member's place, for queues of any length.
 //!
-//! Keys lie in sorted blocks of at most [`BLOCK`]: finding is a binary search, adding and removing move one block's
+//! Keys lie in sorted blocks of at most 256: finding is a binary search, adding and removing move one block's
 //! keys, and a place is the sum of the blocks before it.
 
+/// The keys at which a block is cut in two.
 const BLOCK: usize = 256;
 
 /// A sorted set with places.
@@ -20,14 +21,17 @@ impl<K> Default for Ranked<K> {
 }
 
 impl<K: Ord + Copy> Ranked<K> {
+    /// How many members there are; no walk.
     pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
+    /// The lowest member.
     pub fn first(&self) -> Option<K> {
         self.blocks.first()?.first().copied()
     }
@@ -76,6 +80,7 @@ impl<K: Ord + Copy> Ranked<K> {
         true
     }
 
+    /// All members, the lowest first.
     pub fn iter(&self) -> impl Iterator<Item = K> {
         self.blocks.iter().flatten().copied()
     }

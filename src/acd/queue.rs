@@ -15,10 +15,13 @@ use std::{
 /// changes. That is what brings a caller back to the old place after a refused offer, a restart or a redial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
+    /// Reversed, so that those put to the front sort first.
     pub front: Reverse<bool>,
+    /// 0–999; reversed, so that the higher sort first.
     pub priority: Reverse<u16>,
     /// Microseconds on the monotonic clock from the ACD's beginning; negative for a moment before.
     pub since: i64,
+    /// Tells apart those who came in the same moment.
     pub call: CallId,
 }
 
@@ -32,7 +35,9 @@ impl Place {
 /// One caller who waits, or to whom an agent's phone is ringing.
 #[derive(Clone, Debug)]
 pub struct Waiter {
+    /// Index of its queue.
     pub queue: usize,
+    /// Where it stands in the order.
     pub place: Place,
     /// When the caller first queued, on the wall clock.
     pub enqueued_at: UnixMillis,
@@ -40,6 +45,7 @@ pub struct Waiter {
     pub joined: Now,
     /// When the caller first queued, on the monotonic clock: from here levels open.
     pub waiting_since: Instant,
+    /// The agent who had this citizen last, preferred while free.
     pub sticky: Option<AgentNo>,
     /// The one offer that is out for it.
     pub offer: Option<OfferId>,
@@ -47,8 +53,15 @@ pub struct Waiter {
     pub overdue: bool,
     /// Whether it counts in the figures: not when it comes back after having been answered.
     pub counted: bool,
+    /// When it came into this queue: from here its own and the queue's longest wait are measured.
+    pub entered: Instant,
+    /// How long this caller may wait, where the queue does not allow less.
+    pub own_max_wait: Option<Duration>,
+    /// When it has waited its time.
     pub max_wait_at: Option<Instant>,
+    /// When its place is told next.
     pub announce_at: Option<Instant>,
+    /// When agents of the next lower level may serve it.
     pub widen_at: Option<Instant>,
 }
 
@@ -74,6 +87,7 @@ impl Waiter {
 pub struct Figures {
     /// Callers who came, refused ones included.
     pub offered: u64,
+    /// Confirmed with an agent.
     pub answered: u64,
     /// Answered within the queue's service level.
     pub answered_within_sl: u64,
@@ -90,7 +104,10 @@ pub struct Figures {
 /// One queue.
 #[derive(Debug)]
 pub struct Queue {
+    /// Its knobs.
     pub config: QueueConfig,
+    /// The configuration names it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// Those who wait without an offer.
     pub waiting: Ranked<Place>,
     /// The same callers by when they joined.
@@ -105,15 +122,18 @@ pub struct Queue {
     pub serving: usize,
     /// Counts offers, for round_robin.
     pub turn: u64,
+    /// The day's, begun anew at midnight.
     pub figures: Figures,
     /// Recent handling time (talking and wrap-up), a moving mean.
     pub handling: Option<Duration>,
 }
 
 impl Queue {
+    /// A queue without callers and agents.
     pub fn new(config: QueueConfig) -> Queue {
         Queue {
             config,
+            closing: false,
             waiting: Ranked::default(),
             joined: BTreeSet::new(),
             offered: 0,
@@ -195,6 +215,7 @@ impl Queue {
         });
     }
 
+    /// Counts one who was answered after this wait.
     pub fn count_answered(&mut self, waited: Duration) {
         self.figures.answered += 1;
         self.figures.answered_within_sl += u64::from(waited <= self.config.service_level);
@@ -202,6 +223,7 @@ impl Queue {
         self.figures.longest_wait_ms = self.figures.longest_wait_ms.max(millis(waited));
     }
 
+    /// Counts one who left after this wait.
     pub fn count_abandoned(&mut self, waited: Duration) {
         self.figures.abandoned += 1;
         self.figures.longest_wait_ms = self.figures.longest_wait_ms.max(millis(waited));

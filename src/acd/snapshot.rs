@@ -16,12 +16,16 @@ use std::{collections::BTreeMap, time::Duration};
 /// One agent at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct AgentSnapshot {
+    /// 工号.
     pub agent: AgentNo,
+    /// The seat; None: logged out.
     pub extension: Option<Extension>,
     /// `status`, and `reason` when not ready.
     #[serde(flatten)]
     pub status: Status,
+    /// Since when in this status.
     pub status_since: UnixMillis,
+    /// What it does.
     pub state: StateName,
     /// Since when in this state.
     pub since: UnixMillis,
@@ -29,37 +33,52 @@ pub struct AgentSnapshot {
     pub for_ms: u64,
     /// The call that it is offered, on, or wrapping up.
     pub call: Option<CallId>,
+    /// The offer that is out to it.
     pub offer: Option<OfferId>,
+    /// The queue that the call came from; None when idle, or for a call of its own.
     pub queue: Option<QueueName>,
+    /// When the wrap-up ends by itself; None outside wrap-up.
     pub wrap_up_until: Option<UnixMillis>,
     /// Takes effect after the call.
     pub pending_status: Option<Status>,
+    /// Its telephone is registered, and no offer found it dead just now.
     pub reachable: bool,
+    /// Levels 1–9 by skill.
     pub skills: BTreeMap<String, u8>,
     /// The queues that it serves.
     pub queues: Vec<QueueName>,
+    /// Calls from queues that it answered since midnight.
     pub calls_today: u64,
+    /// Time on calls since midnight, in milliseconds, wrap-up left out.
     pub talk_today_ms: u64,
 }
 
 /// One queue at this moment.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct QueueSnapshot {
+    /// Its name in the settings.
     pub queue: QueueName,
+    /// How it chooses among agents.
     pub strategy: Strategy,
+    /// The settings name it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// The first of those who wait, in order; see `waiting_count` for how many there are.
     pub waiting: Vec<WaiterSnapshot>,
+    /// Callers without an offer.
     pub waiting_count: usize,
     /// Callers for whom a phone rings.
     pub ringing_count: usize,
+    /// Of those who wait now, in milliseconds.
     pub longest_wait_ms: u64,
     /// What one who joined now would have to wait.
     pub estimate_ms: Option<u64>,
+    /// Who serve it, ready or not.
     pub agents_signed_in: usize,
     /// Ready and reachable, busy or not.
     pub agents_serving: usize,
     /// May be offered a call now.
     pub agents_available: usize,
+    /// Since midnight.
     #[serde(flatten)]
     pub today: Figures,
 }
@@ -67,12 +86,17 @@ pub struct QueueSnapshot {
 /// One caller who waits.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct WaiterSnapshot {
+    /// Who waits.
     pub call: CallId,
     /// From 1.
     pub position: usize,
+    /// When the caller first queued; an earlier call's moment where its place was kept.
     pub enqueued_at: UnixMillis,
+    /// How long this call has waited, in milliseconds.
     pub waited_ms: u64,
+    /// 0–999, higher is served first.
     pub priority: u16,
+    /// Put to the front, such as one whose agent was lost.
     pub front: bool,
 }
 
@@ -92,7 +116,7 @@ impl Acd {
         self.seats.get(extension).map(|&index| &self.desks[index].agent.number)
     }
 
-    /// All queues in the order of the configuration, each with at most `limit` of its waiters.
+    /// All queues in the order in which they came to be, each with at most `limit` of its waiters.
     pub fn queues(&self, now: Now, limit: usize) -> impl Iterator<Item = QueueSnapshot> {
         self.queues.iter().map(move |queue| self.queue_snapshot(queue, now, limit))
     }
@@ -158,6 +182,7 @@ impl Acd {
         QueueSnapshot {
             queue: queue.config.name.clone(),
             strategy: queue.config.strategy,
+            closing: queue.closing,
             waiting: queue.waiting.iter().take(limit).enumerate().map(waiter).collect(),
             waiting_count: queue.waiting.len(),
             ringing_count: queue.offered,

@@ -4,13 +4,14 @@
 use super::{
     App, AppError,
     events::Audience,
-    view::{When, masked, rfc3339, time_zone},
+    view::{When, rfc3339, time_zone},
 };
 use crate::{
     clock::UnixMillis,
     config::settings::CallbackSettings,
     ids::{CallbackId, QueueName},
     net::clock,
+    redact::masked,
     store::{Page, callback::CallbackRow},
     ticket::{Actor, Role},
 };
@@ -21,24 +22,31 @@ use utoipa::ToSchema;
 /// A callback as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CallbackView {
+    /// The callback's number, as decimal text.
     pub id: String,
     /// The lost call.
     pub call: String,
     /// Masked; none where it was withheld.
     pub number: Option<String>,
+    /// The queue that gave the caller up, or that the caller left.
     pub queue: String,
     /// The caller's rank: when it first entered a queue.
     pub enqueued_at: When,
+    /// When the call was lost.
     pub owed_at: When,
     /// `abandoned`, `overflow` or `restart`.
     pub reason: String,
     /// `owed`, `settled` or `given_up`.
     pub state: String,
+    /// Tries so far, one that is under way included.
     pub tries: u32,
+    /// When it may be tried again at the earliest.
     pub next_try_at: When,
     /// The agent who tries now, or tried last and has not said how it went.
     pub claimed_by: Option<String>,
+    /// Until when it is kept for that agent alone.
     pub claimed_until: Option<When>,
+    /// When the person was reached; null before.
     pub settled_at: Option<When>,
 }
 
@@ -68,7 +76,9 @@ impl From<&CallbackRow> for CallbackView {
 pub enum Outcome {
     /// The person was reached: settled.
     Reached,
+    /// It rang out, or the telephone was off: owed again later.
     NoAnswer,
+    /// The line was busy: owed again later.
     Busy,
     /// Somebody else answered, or a switchboard.
     NotThePerson,
@@ -156,7 +166,7 @@ impl App {
         let agent =
             actor.agent.clone().ok_or_else(|| AppError::Forbidden("只有话务员或班长可以认领回拨".to_owned()))?;
         let (row, now) = (self.callback_row(actor, id).await?, clock::now().wall);
-        let settings = &self.settings.callbacks;
+        let settings = &self.in_force().settings.callbacks;
         let number = row.number.clone().ok_or_else(|| refused("callback-no-number", "来电未显示号码,无法回拨"))?;
         let held = row.claimed_until.is_some_and(|until| until >= now);
         if row.state == "owed" && held && row.claimed_by.as_ref() == Some(&agent) {
@@ -183,7 +193,7 @@ impl App {
             _ if row.next_try_at > now => {
                 refused("callback-too-early", format!("请在 {} 以后再试", rfc3339(row.next_try_at)))
             }
-            _ if row.tries >= self.settings.callbacks.tries => {
+            _ if row.tries >= self.in_force().settings.callbacks.tries => {
                 refused("callback-no-tries", "回拨次数已用完,请班长处理")
             }
             _ => refused("callback-claimed", "同一号码的另一个回拨正由其他话务员处理"),
@@ -224,7 +234,7 @@ impl App {
     }
 
     fn next_try(&self, row: &CallbackRow, outcome: Outcome, now: UnixMillis) -> Next {
-        let settings = &self.settings.callbacks;
+        let settings = &self.in_force().settings.callbacks;
         match outcome {
             Outcome::Reached => Next::Settled,
             Outcome::WrongNumber => Next::GivenUp,

@@ -22,11 +22,13 @@ use std::collections::{BTreeMap, HashSet};
 /// Which calls are asked for; all that is set must fit.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// Call-ID of the caller's dialog.
     pub sip_call_id: Option<String>,
     /// The caller's whole number.
     pub from: Option<String>,
     /// A state's name, or `live`.
     pub state: Option<String>,
+    /// Of whom it is, or was, a call.
     pub agent: Option<AgentNo>,
 }
 
@@ -85,31 +87,21 @@ pub fn record_of(row: &CallRow) -> CallRecord {
     }
     let named = |name: &str| serde_json::from_value(serde_json::Value::from(name)).ok();
     CallRecord {
-        id: row.id,
-        sip_call_id: row.sip_call_id.clone(),
         from: row.from_number.clone().unwrap_or_default(),
         dialled: row.dialled.clone().unwrap_or_default(),
         state: match row.ended_at {
             Some(_) => StateName::Ended,
             None => named(&row.state).unwrap_or(StateName::Ivr),
         },
-        started_at: row.started_at,
         answered_at: row.answered_at.or(Some(row.started_at)),
         queue: row.queue.clone(),
         enqueued_at: row.enqueued_at,
-        early_media: false,
-        served_at: None,
         agent: row.agent.clone(),
         ended_at: row.ended_at,
-        ending: None,
         recording: row.recording_id,
         legs: serde_json::from_value(row.legs.clone()).unwrap_or_default(),
-        three_way: Vec::new(),
-        keys: String::new(),
-        variables: BTreeMap::new(),
-        overflow: None,
         ticket: row.ticket_no.is_some(),
-        cdr: true,
+        ..CallRecord::begun(row.id, row.sip_call_id.clone(), row.started_at)
     }
 }
 

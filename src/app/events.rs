@@ -31,7 +31,14 @@ pub enum Audience {
     /// These agents alone: a private lane's own, and no supervisor or administrator.
     Lane(Vec<AgentNo>),
     /// Those who may see such things; what tells of a confidential citizen only those who know this agent's citizens.
-    Citizen { thing: Thing, confidential: bool, agent: Option<AgentNo> },
+    Citizen {
+        /// What kind of thing it tells of.
+        thing: Thing,
+        /// Whether the citizen is.
+        confidential: bool,
+        /// Whose citizen it is.
+        agent: Option<AgentNo>,
+    },
     /// This unit's people alone: they see their own version.
     Unit(UnitCode),
 }
@@ -39,6 +46,7 @@ pub enum Audience {
 /// One event.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// Higher than all before it, also over restarts; what `Last-Event-ID` names.
     pub id: u64,
     /// Such as `call`, `agent`, `queue`, `ticket`, `message`.
     pub kind: &'static str,

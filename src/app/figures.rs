@@ -72,3 +72,8 @@ pub(super) fn spool(spool: &Spool) {
     metrics::gauge!("hotline_spool_backlog").set(spool.backlog() as f64);
     metrics::counter!("hotline_spool_dropped_total").absolute(spool.dropped());
 }
+
+/// Tasks that have not ended: many more than connections and work under way are a leak.
+pub(super) fn tasks(runtime: &tokio::runtime::Handle) {
+    metrics::gauge!("hotline_tasks").set(runtime.metrics().num_alive_tasks() as f64);
+}

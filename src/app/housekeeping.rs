@@ -18,8 +18,11 @@ const EVENTS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Rows that were removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
+    /// Idempotency keys.
     pub keys: u64,
+    /// Sessions that have expired.
     pub sessions: u64,
+    /// Events that every reader has had time to read.
     pub events: u64,
 }
 

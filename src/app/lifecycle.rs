@@ -7,6 +7,7 @@ use super::{
     calls::{row_of, scope_of},
     events::Audience,
     permissions::CallScope,
+    story,
     switch::{Input, Output},
     switch_task::Ask,
     view::CallView,
@@ -81,6 +82,7 @@ impl App {
         });
         let number = ticket.as_ref().map(|ticket| ticket.no.clone());
         let call = record.id;
+        story::accepted(call, number.as_ref());
         let accepted = AcceptedCall {
             call,
             sip_call_id: record.sip_call_id.clone(),
@@ -111,6 +113,10 @@ impl App {
 
     fn changed(self: &Arc<Self>, record: Arc<CallRecord>, milestone: bool) {
         self.tell_others(&record);
+        let before = self.live.call(record.id).map(|call| call.record.state);
+        if let Some(before) = before.filter(|before| *before != record.state) {
+            story::moved(&record, before);
+        }
         self.live.set_call(record.clone());
         self.publish_call(&record);
         if !milestone {
@@ -128,6 +134,9 @@ impl App {
             StateName::Queued => self.keep_waiter(&record),
             StateName::Talking => {
                 self.spool.waiter_remove(record.id);
+                if before == Some(StateName::Ringing) {
+                    story::recording(&record);
+                }
                 self.recording_begun(record);
             }
             _ => {}
@@ -143,6 +152,7 @@ impl App {
 
     /// A word of a call for those who may see it. Which key was pressed may be a secret that the citizen keyed in.
     fn tell(&self, call: CallId, said: &Said) {
+        story::said(call, said);
         if matches!(said, Said::Key { .. }) {
             return;
         }
@@ -169,6 +179,7 @@ impl App {
     }
 
     fn over(self: &Arc<Self>, record: Arc<CallRecord>) {
+        story::over(&record);
         self.tell_others(&record);
         self.live.set_call(record.clone());
         self.publish_call(&record);
@@ -185,7 +196,7 @@ impl App {
         tell_times(&record);
         let Some(finished) = finished(&record) else { return };
         let call = record.id;
-        let unanswered = record.answered_at.is_none().then(|| self.spool.accept(without_ticket(&record)));
+        let unanswered = record.answered_at.is_none().then(|| self.spool.keep(without_ticket(&record)));
         let (app, kept) = (self.clone(), self.spool.finish(call, finished));
         self.runtime.spawn(async move {
             if let Some(accepted) = unanswered
@@ -220,7 +231,9 @@ impl App {
         let app = self.clone();
         self.runtime.spawn(async move {
             for call in calls {
-                if let Ok(Some(case)) = app.store.ticket_of_call(call).await {
+                let case = app.store.ticket_of_call(call).await.ok().flatten();
+                story::stored(call, case.as_ref().map(|case| &case.ticket.no));
+                if let Some(case) = case {
                     app.publish_ticket(&case);
                 }
                 if let Ok(Some(owed)) = app.store.callback_of_call(call).await {
@@ -244,25 +257,24 @@ impl App {
         let media::Event::RecordingDone { recording, length, gap, failed } = event else { return };
         if *failed {
             metrics::counter!("hotline_recordings_shortened_total").increment(1);
-            tracing::error!(%call, "a recording is shortened: the disk did not take all of it");
         }
         if *gap {
             metrics::counter!("hotline_recording_gaps_total").increment(1);
-            tracing::warn!(%call, "a recording has a gap");
         }
         let (app, id) = (self.clone(), *recording);
         let (length, gap, failed) = (length.as_millis() as i64, *gap, *failed);
-        self.runtime.spawn(async move { app.recording_end(id, length, gap, failed).await });
+        story::recorded(call, id, length, gap, failed);
+        self.runtime.spawn(async move { app.recording_end(call, id, length, gap, failed).await });
     }
 
     /// Closes a recording's row, again and again until the database is back. Where it is not there yet, the word of its
     /// beginning is under way.
-    async fn recording_end(&self, id: RecordingId, length_ms: i64, gap: bool, failed: bool) {
+    async fn recording_end(&self, call: CallId, id: RecordingId, length_ms: i64, gap: bool, failed: bool) {
         let mut missed = 0;
         while let Err(error) = self.store.recording_end(id, length_ms, gap, failed).await {
             missed += u32::from(!error.is_unavailable());
             if missed > MISSED {
-                tracing::error!(recording = %id, %error, "a recording's end was not kept");
+                tracing::error!(%call, recording = %id, %error, "a recording's end was not kept");
                 return;
             }
             tokio::time::sleep(AGAIN).await;
@@ -278,7 +290,7 @@ impl App {
     pub(super) async fn recording_keep(&self, row: crate::store::RecordingRow) {
         while let Err(error) = self.store.recording_upsert(row.clone()).await {
             if !error.is_unavailable() {
-                tracing::error!(recording = %row.id, %error, "a recording's row was not kept");
+                tracing::error!(call = %row.call, recording = %row.id, %error, "a recording's row was not kept");
                 return;
             }
             tokio::time::sleep(AGAIN).await;

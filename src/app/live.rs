@@ -13,7 +13,9 @@ use std::{
 /// A call in progress and the number of its ticket.
 #[derive(Clone, Debug)]
 pub struct LiveCall {
+    /// The record so far.
     pub record: Arc<CallRecord>,
+    /// The number of its primary ticket, once there is one.
     pub ticket_no: Option<TicketNo>,
     /// A ticket of it is confidential.
     pub confidential: bool,
@@ -102,6 +104,11 @@ impl Live {
     /// A queue changed.
     pub fn set_queue(&self, queue: QueueSnapshot) {
         self.write().queues.insert(queue.queue.clone(), queue);
+    }
+
+    /// A queue is gone.
+    pub fn remove_queue(&self, queue: &QueueName) {
+        self.write().queues.remove(queue);
     }
 
     /// All queues, by name.

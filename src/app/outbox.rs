@@ -3,7 +3,7 @@
 //! A row is the truth: before a part leaves, the row says that it is on its way; if the process dies then, the row's
 //! lease runs out and the message is *uncertain*, never sent twice by accident. One task, so no row is claimed twice.
 
-use super::{App, events::Audience, permissions::Thing, view::MessageView};
+use super::{App, events::Audience, permissions::Thing, story, view::MessageView};
 use crate::{
     net::{
         clock,
@@ -161,7 +161,7 @@ impl Outbox {
         let (delivery, happened) = match row.delivery.apply(command, &self.policy, now) {
             Ok(applied) => applied,
             Err(why) => {
-                tracing::debug!(message = %row.id, %why, "an SMS event did not apply");
+                tracing::debug!(sms = %row.id, %why, "an SMS event did not apply");
                 return Ok(());
             }
         };
@@ -170,6 +170,7 @@ impl Outbox {
         }
         self.count(&happened);
         let row = MessageRow { delivery, ..row };
+        self.tell_story(&row, &happened).await;
         self.app.publish_message(&row).await;
         for event in happened {
             if let Event::Submit { parts } = event {
@@ -193,6 +194,19 @@ impl Outbox {
             }
         }
         Ok(())
+    }
+
+    /// What became of a message, under the call that its ticket came of.
+    async fn tell_story(&self, row: &MessageRow, happened: &[Event]) {
+        let Some(Event::Moved { to, .. }) = happened.iter().find(|event| matches!(event, Event::Moved { .. })) else {
+            return;
+        };
+        let ticket = row.ticket_no.as_ref();
+        let call = match ticket {
+            Some(no) => self.app.store.ticket_call(no).await.ok().flatten(),
+            None => None,
+        };
+        story::message(call, row.id, ticket, &row.purpose, to.as_str());
     }
 
     fn count(&self, happened: &[Event]) {

@@ -19,13 +19,19 @@ use utoipa::ToSchema;
 /// A recording as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RecordingView {
+    /// The recording's number, as decimal text.
     pub id: String,
+    /// The call's number, as decimal text.
     pub call: String,
+    /// The call's primary ticket.
     pub ticket_no: Option<String>,
     /// `recording`, `complete`, `shortened` or `missing`.
     pub state: String,
+    /// When the recording began.
     pub started_at: When,
+    /// When it was sealed; null while it lasts.
     pub ended_at: Option<When>,
+    /// What plays, in milliseconds; 0 while it lasts.
     pub duration_ms: i64,
     /// A fault cut it short.
     pub shortened: bool,
@@ -120,7 +126,7 @@ impl App {
     pub async fn recording_wav(&self, actor: &Actor, id: RecordingId) -> Result<(RecordingRow, Vec<u8>), AppError> {
         let row = self.recording_row(actor, id).await?;
         self.audit(actor, "recording.play", &id.to_string(), "").await?;
-        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
+        let (path, key) = (self.in_force().settings.recording.dir.join(&row.path), self.recording_key.clone());
         let exported = tokio::task::spawn_blocking(move || {
             let mut wav = Cursor::new(Vec::new());
             recording::export_wav(&path, &key, &mut wav).map(|_| wav.into_inner())

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -109,7 +109,7 @@ impl App {
             tracing::error!("dialogs of an earlier run were not ended");
         }
         for (record, finished) in waiters {
-            let kept = (self.spool.accept(without_ticket(&record)), self.spool.finish(record.id, finished));
+            let kept = (self.spool.keep(without_ticket(&record)), self.spool.finish(record.id, finished));
             if let Err(error) = kept.0.await.and(kept.1.await) {
                 tracing::error!(call = %record.id, %error, "a waiting caller of an earlier run is not called back");
             }
@@ -161,7 +161,7 @@ impl App {
     }
 
     async fn shortened(&self, mut row: RecordingRow) -> RecordingRow {
-        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
+        let (path, key) = (self.in_force().settings.recording.dir.join(&row.path), self.recording_key.clone());
         let found = tokio::task::spawn_blocking(move || {
             crate::net::recording::export_wav(&path, &key, std::io::Cursor::new(Vec::new()))
         });
@@ -220,28 +220,12 @@ fn unanswered(mut record: CallRecord, now: UnixMillis) -> Option<(CallRecord, Fi
 /// What is known of a call of which no progress was noted.
 fn bare(accepted: &AcceptedCall) -> CallRecord {
     CallRecord {
-        id: accepted.call,
-        sip_call_id: accepted.sip_call_id.clone(),
         from: accepted.from.clone().unwrap_or_default(),
         dialled: accepted.dialled.clone().unwrap_or_default(),
         state: StateName::Ended,
-        started_at: accepted.at,
         answered_at: Some(accepted.at),
-        queue: None,
-        enqueued_at: None,
-        early_media: false,
-        served_at: None,
-        agent: None,
-        ended_at: None,
-        ending: None,
-        recording: None,
-        legs: Vec::new(),
-        three_way: Vec::new(),
-        keys: String::new(),
-        variables: BTreeMap::new(),
-        overflow: None,
         ticket: accepted.ticket.is_some(),
-        cdr: true,
+        ..CallRecord::begun(accepted.call, accepted.sip_call_id.clone(), accepted.at)
     }
 }
 

@@ -1,12 +1,10 @@
 //! How a ticket is shown: the whole to the centre, its own part to a unit, a confidential citizen to few.
 
-use super::{
-    permissions,
-    view::{When, masked},
-};
+use super::{permissions, view::When};
 use crate::{
     ids::{AssignmentId, UnitCode},
     net::clock,
+    redact::masked,
     store::RecordingRow,
     ticket::{Actor, Assignment, Case, Citizen, Class, Event, Matter, Origin, Part, Ticket, What},
 };
@@ -16,42 +14,61 @@ use utoipa::ToSchema;
 /// Who asks, as it is shown: masked, or hidden when confidential.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CitizenView {
+    /// Null when anonymous or hidden.
     pub name: Option<String>,
     /// Masked.
     pub number: Option<String>,
     /// Masked.
     pub contact: Option<String>,
+    /// 保密: hidden from everybody who was not granted it.
     pub confidential: bool,
 }
 
 /// One assignment as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AssignmentView {
+    /// The assignment's number, as decimal text.
     pub id: String,
+    /// The unit's code.
     pub unit: String,
     /// `lead` or `assist`.
     pub role: &'static str,
+    /// `to_sign`, `in_progress`, `return_review`, `replied`, `accepted`, `suspended`, `returned`, `recalled`, `forced`
+    /// or `waived`.
     pub state: &'static str,
+    /// When the unit's clock began.
     pub dispatched_at: When,
+    /// When it must be signed for.
     pub sign_due_at: When,
+    /// When it was; null before.
     pub signed_at: Option<When>,
+    /// When it must be replied to, an extension that was granted included.
     pub due_at: When,
+    /// When the last reply was sent.
     pub replied_at: Option<When>,
+    /// The last reply's text; null before one, and while it is to be handled again.
     pub reply: Option<String>,
+    /// When the centre accepted the reply.
     pub accepted_at: Option<When>,
+    /// How many of its replies were rejected.
     pub redo: u32,
     /// Why it was to be handled again, the last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redo_reason: Option<String>,
+    /// The unit's time was up before it replied, or is up now.
     pub overdue: bool,
 }
 
 /// One step of a ticket's history.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EventView {
+    /// From 1, without gaps within a ticket; a unit sees only the steps of its own.
     pub seq: u64,
+    /// When it happened.
     pub at: When,
+    /// The user; null for the program itself.
     pub by: Option<String>,
+    /// The role acted in, such as `dispatcher`, `unit_clerk` or `system`.
     pub role: &'static str,
     /// The ticket's state afterwards.
     pub state: &'static str,
@@ -63,6 +80,7 @@ pub struct EventView {
 /// A recording of a ticket's call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TicketRecording {
+    /// The recording's number, as decimal text.
     pub id: String,
     /// Where it is had as WAV.
     pub audio: String,
@@ -80,35 +98,57 @@ impl From<&RecordingRow> for TicketRecording {
 /// A ticket as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TicketView {
+    /// The number that citizens and units see.
     pub no: String,
     /// For `If-Match`.
     pub version: u64,
+    /// `draft`, `to_dispatch`, `to_supplement`, `handling`, `to_review`, `to_follow_up`, `closed`, `archived`, `merged`
+    /// or `void`.
     pub state: &'static str,
+    /// The same in Chinese, for screens.
     pub state_zh: &'static str,
     /// `request` or `contact`.
     pub class: &'static str,
+    /// `unsorted`, `abandoned`, `silent`, `misdialled`, `nuisance`, `test`, `chasing` or `referred`; null for a
+    /// request.
     pub contact_kind: Option<&'static str>,
+    /// How it came in: `phone`, `web`, `video`, `sms`, `we_chat`, `fax`, `app`, `chat`, `patrol`, `video_collection` or
+    /// `province`.
     pub channel: &'static str,
+    /// The call's number, as decimal text; null where it came in otherwise.
     pub call: Option<String>,
     /// Whether it is its call's one primary record.
     pub primary: bool,
+    /// The number that was dialled: 12345 or an alias.
     pub dialled: Option<String>,
+    /// Who asks.
     pub citizen: CitizenView,
+    /// What about: `title`, `content`, `kind`, `category`, `district`, `address`, `urgency`, `against`.
     #[schema(value_type = Object)]
     pub matter: Matter,
+    /// 工号 of the agent who works or worked on it.
     pub agent: Option<String>,
+    /// When the citizen's clock began; never changes.
     pub accepted_at: When,
+    /// When it became a request; null for a draft or a contact.
     pub registered_at: Option<When>,
+    /// When the citizen's time is up; null before it is registered.
     pub due_at: Option<When>,
+    /// The citizen's time was up before it was closed, or is up now.
     pub overdue: bool,
+    /// How many replies were rejected (二次交办).
     pub redo: u32,
+    /// How often it was urged (催办).
     pub urged: u32,
+    /// The ticket that it is handled with, where it was merged.
     pub merged_into: Option<String>,
     /// How it ended.
     #[schema(value_type = Option<Object>)]
     pub outcome: Option<serde_json::Value>,
+    /// Its dispatches to units, in order; a unit sees its own alone. Left out of lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assignments: Vec<AssignmentView>,
+    /// All that happened, in order; a unit sees its own part alone. Left out of lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<EventView>,
     /// What was recorded of its call, as far as this user may hear it.

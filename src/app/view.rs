@@ -10,6 +10,7 @@ use crate::{
     call::cdr::{CallRecord, Ending, LegRecord, Role, StateName, ThreeWayRecord},
     clock::UnixMillis,
     ids::TicketNo,
+    redact::masked,
     store::MessageRow,
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -63,22 +64,6 @@ pub fn rfc3339(at: UnixMillis) -> String {
     timestamp.to_zoned(time_zone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
 }
 
-/// A telephone number with its middle struck out.
-pub fn masked(number: &str) -> String {
-    let digits: Vec<char> = number.chars().collect();
-    match digits.len() {
-        0 => String::new(),
-        // Short numbers are services, not people.
-        1..=6 => number.to_owned(),
-        length => {
-            let (head, tail) = if length >= 11 { (length - 8, 4) } else { (2, 2) };
-            let start: String = digits[..head].iter().collect();
-            let end: String = digits[length - tail..].iter().collect();
-            format!("{start}{}{end}", "*".repeat(length - head - tail))
-        }
-    }
-}
-
 /// A message's text with its query code struck out: the code lets whoever has it ask about the ticket, and is the
 /// citizen's alone.
 pub fn without_code(text: &str) -> String {
@@ -97,21 +82,30 @@ pub fn without_code(text: &str) -> String {
 /// A leg as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LegView {
+    /// The leg's number, as decimal text.
     pub id: String,
     /// `citizen`, `agent`, `department`, `other`.
     pub role: &'static str,
+    /// 工号, where the role is `agent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
+    /// The hotline's number, where the role is `department`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hotline: Option<String>,
+    /// The department's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `dialling`, `ringing`, `answered`, `over`.
     #[schema(value_type = String)]
     pub state: crate::call::cdr::LegStateName,
+    /// When it called, or began to be rung.
     pub started_at: When,
+    /// When it was answered; null where it was not.
     pub answered_at: Option<When>,
+    /// When it ended; null while it lasts.
     pub ended_at: Option<When>,
+    /// Whose doing its end was (`whose`), what happened (`what`), the SIP status and the Q.850 cause; null while it
+    /// lasts.
     #[schema(value_type = Option<Object>)]
     pub ending: Option<Ending>,
 }
@@ -142,9 +136,14 @@ impl From<&LegRecord> for LegView {
 /// An attempt at a three-way call as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ThreeWayView {
+    /// The hotline's number.
     pub hotline: String,
+    /// When it was asked for.
     pub at: When,
+    /// `dialling`, `ringing`, `answered`, `joined`, `busy`, `no_answer`, `rejected`, `failed`, `closed`, `unknown`,
+    /// `merged`, `separate`, `cancelled` or `not_joined`.
     pub outcome: String,
+    /// When the citizen and a person of the department heard each other; null where they did not.
     pub joined_at: Option<When>,
 }
 
@@ -162,6 +161,7 @@ impl From<&ThreeWayRecord> for ThreeWayView {
 /// A call's recording, by reference.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RecordingRef {
+    /// The recording's number, as decimal text.
     pub id: String,
     /// Where it is had as WAV.
     pub audio: String,
@@ -170,30 +170,44 @@ pub struct RecordingRef {
 /// A call as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CallView {
+    /// The call's number, as decimal text.
     pub id: String,
+    /// Call-ID of the caller's dialog, to find it in traces.
     pub sip_call_id: String,
     /// Masked; empty where the citizen is confidential.
     pub from: String,
+    /// The number as dialled: 12345 or an alias.
     pub dialled: String,
     /// `accepting`, `ivr`, `queued`, `ringing`, `talking`, `held`, `consulting`, `three_way`, `handed_over`, `ended`.
     #[schema(value_type = String)]
     pub state: StateName,
+    /// When the INVITE came.
     pub started_at: When,
+    /// When 200 was sent, from which charging begins; null where it was not.
     pub answered_at: Option<When>,
+    /// The last queue that the caller was in.
     pub queue: Option<String>,
+    /// When the caller first joined a queue; never changes after that.
     pub enqueued_at: Option<When>,
     /// When an agent first answered.
     pub served_at: Option<When>,
     /// From the first place in a queue to the agent's answer, or to the end; in milliseconds.
     pub queue_wait_ms: Option<i64>,
+    /// 工号 of the agent who answered last.
     pub agent: Option<String>,
+    /// When the last leg was over; null while it lasts.
     pub ended_at: Option<When>,
+    /// Whose doing its end was (`whose`), what happened (`what`), the SIP status and the Q.850 cause; null while it
+    /// lasts.
     #[schema(value_type = Option<Object>)]
     pub ending: Option<Ending>,
     /// What was recorded of it.
     pub recording: Option<RecordingRef>,
+    /// The call's primary ticket; null before it is answered.
     pub ticket_no: Option<String>,
+    /// All parties, those that left included, in the order in which they came; the caller is the first.
     pub legs: Vec<LegView>,
+    /// One for each department that was asked for.
     pub three_way: Vec<ThreeWayView>,
     /// What the citizen pressed in the flow; never in an event.
     pub keys: String,
@@ -240,7 +254,9 @@ impl CallView {
 /// An agent as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AgentView {
+    /// 工号.
     pub agent: String,
+    /// The telephone at which it is signed in; null when logged out.
     pub extension: Option<String>,
     /// What the agent wants: `logged_out`, `ready`, `not_ready`.
     pub status: &'static str,
@@ -253,12 +269,17 @@ pub struct AgentView {
     pub state: String,
     /// Since when in this state (or, idle, in this status).
     pub since: When,
+    /// The call that it is offered, on, or wrapping up.
     pub call: Option<String>,
+    /// The queue that this call came from; null for a call of its own.
     pub queue: Option<String>,
+    /// When the wrap-up ends by itself; null outside wrap-up.
     pub wrap_up_until: Option<When>,
     /// Whether the telephone is registered.
     pub registered: bool,
+    /// Calls from queues that it answered since local midnight.
     pub calls_today: u64,
+    /// Time on calls since local midnight, in milliseconds, wrap-up left out.
     pub talk_today_ms: u64,
 }
 
@@ -298,32 +319,48 @@ impl AgentView {
 /// One who waits.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct WaiterView {
+    /// The call's number, as decimal text.
     pub call: String,
     /// From 1.
     pub position: usize,
+    /// When the caller first joined a queue; an earlier call's moment where its place was kept.
     pub enqueued_at: When,
+    /// How long this call has waited, in milliseconds.
     pub waited_ms: u64,
 }
 
 /// A queue as it is shown, with the figures of the local day.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct QueueView {
+    /// Its name in the settings.
     pub queue: String,
+    /// The settings name it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// The first of those who wait, in order.
     pub waiting: Vec<WaiterView>,
+    /// Callers for whom no telephone rings.
     pub waiting_count: usize,
+    /// Callers for whom a telephone rings.
     pub ringing_count: usize,
+    /// Of those who wait now, in milliseconds.
     pub longest_wait_ms: u64,
+    /// What one who joined now would have to wait, in milliseconds; null where there is nothing to judge by.
     pub estimate_ms: Option<u64>,
+    /// Agents who serve it and are signed in, ready or not.
     pub agents_signed_in: usize,
+    /// Of these, who are ready and reachable, busy or not.
     pub agents_serving: usize,
+    /// Of these, who may be offered a call now.
     pub agents_available: usize,
     /// Callers who came, refused ones included.
     pub offered: u64,
+    /// Callers whom an agent answered.
     pub answered: u64,
     /// Answered within the service level.
     pub answered_within_sl: u64,
+    /// Callers who left while they waited.
     pub abandoned: u64,
+    /// Callers who were sent on: full, empty, or waited too long.
     pub overflowed: u64,
 }
 
@@ -337,6 +374,7 @@ impl From<&QueueSnapshot> for QueueView {
         };
         QueueView {
             queue: queue.queue.to_string(),
+            closing: queue.closing,
             waiting: queue.waiting.iter().map(waiter).collect(),
             waiting_count: queue.waiting_count,
             ringing_count: queue.ringing_count,
@@ -357,7 +395,9 @@ impl From<&QueueSnapshot> for QueueView {
 /// A message as it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MessageView {
+    /// The message's number, as decimal text.
     pub id: String,
+    /// The ticket that it is about; null for one of none.
     pub ticket_no: Option<String>,
     /// `acceptance`, `progress`, `result`, `satisfaction`, `manual`.
     pub purpose: String,
@@ -367,12 +407,17 @@ pub struct MessageView {
     pub text: String,
     /// `pending`, `submitted`, `delivered`, `failed`, `uncertain`.
     pub state: &'static str,
+    /// Tries that reached the gateway.
     pub attempts: u32,
+    /// How many short messages it takes.
     pub parts: usize,
+    /// When it was written, or last taken up again as a dead letter.
     pub created_at: When,
+    /// When the SMS centre had taken all of it; null before.
     pub submitted_at: Option<When>,
     /// Since when in this state.
     pub since: When,
+    /// Why it failed, or the last thing that the SMS centre said against it.
     pub error: Option<String>,
 }
 
@@ -413,14 +458,5 @@ mod tests {
         let text = "工单号261125000000022，查询码263863。请勿将查询码告知他人，凭查询码";
         assert_eq!(without_code(text), "工单号261125000000022，查询码******。请勿将查询码告知他人，凭查询码");
         assert_eq!(without_code("您的来电已登记。"), "您的来电已登记。");
-    }
-
-    #[test]
-    fn numbers_are_masked() {
-        assert_eq!(masked("13900000001"), "139****0001");
-        assert_eq!(masked("+8613900000001"), "+86139****0001");
-        assert_eq!(masked("12330"), "12330");
-        assert_eq!(masked("05138888"), "05****88");
-        assert_eq!(masked(""), "");
     }
 }

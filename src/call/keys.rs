@@ -24,13 +24,20 @@ pub enum Keyed {
     Collecting,
     /// An ordinary key, for the other party.
     Pass(char),
+    /// `*3` or `*2`, a number, `#`.
     ThreeWay {
+        /// The number that was keyed.
         hotline: HotlineNo,
+        /// `*2`: talk to it before it is joined.
         consult: bool,
     },
+    /// `*5`.
     Merge,
+    /// `*6`.
     Leave,
+    /// `*7`.
     DropDepartment,
+    /// `*1`.
     ToggleHold,
     /// A sequence that means nothing; it was swallowed.
     Unknown,

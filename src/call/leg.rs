@@ -26,25 +26,35 @@ pub enum LegState {
     Up,
     /// We asked for its end.
     Ending,
+    /// Its dialog is over and its sockets are closed.
     Over,
 }
 
 /// What a leg hears when nothing is announced to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hears {
+    /// Silence.
     Nothing,
+    /// The queue's music, or that of those on hold.
     Music,
+    /// The ring-back tone, while another party is rung.
     RingBack,
+    /// What one other party says.
     Leg(LegId),
+    /// What all others in this room say.
     Room(u64),
 }
 
 /// One leg.
 #[derive(Debug)]
 pub struct Leg {
+    /// The endpoint's and the engine's name for it, too.
     pub id: LegId,
+    /// What the party is in the call.
     pub role: Role,
+    /// Where it is in its life.
     pub state: LegState,
+    /// Its side of offer and answer; None until its media is open.
     pub sdp: Option<sdp::Session>,
     /// The negotiated media, once there is some.
     pub params: Option<media::LegParams>,
@@ -68,10 +78,15 @@ pub struct Leg {
     pub cut_off: bool,
     /// When it was last asked for a sign of life.
     pub probed_at: Option<Instant>,
+    /// Whether it has sockets.
     pub media_open: bool,
+    /// When it began.
     pub started_at: UnixMillis,
+    /// When it, or we, answered.
     pub answered_at: Option<UnixMillis>,
+    /// When it ended.
     pub ended_at: Option<UnixMillis>,
+    /// Its first cause; later ones do not change it.
     pub ending: Option<Ending>,
 }
 

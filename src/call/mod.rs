@@ -121,28 +121,11 @@ impl Call {
     pub fn new(now: Now, settings: Arc<Settings>, ids: IdGen, new: NewCall) -> Self {
         let caller = Leg::new(new.leg, Role::Citizen, now.wall);
         let record = CallRecord {
-            id: new.call,
-            sip_call_id: new.sip_call_id,
             from: new.from,
             dialled: new.dialled,
-            state: StateName::Accepting,
-            started_at: now.wall,
-            answered_at: None,
-            queue: None,
-            enqueued_at: None,
-            early_media: false,
-            served_at: None,
-            agent: None,
-            ended_at: None,
-            ending: None,
-            recording: None,
-            legs: Vec::new(),
-            three_way: Vec::new(),
-            keys: String::new(),
-            variables: std::collections::BTreeMap::new(),
-            overflow: None,
             ticket: new.ticket,
             cdr: new.cdr,
+            ..CallRecord::begun(new.call, new.sip_call_id, now.wall)
         };
         let max_call = match &new.route {
             Route::Flow(flow) => flow.max_call,

@@ -26,12 +26,23 @@ pub struct Assets {
 /// Why a prompt cannot be played.
 #[derive(Debug, thiserror::Error)]
 pub enum ClipError {
+    /// Neither beside the configuration nor embedded, or larger than 16 MB.
     #[error("there is no such file")]
     Missing,
+    /// It is damaged, or compressed.
     #[error("it is no readable PCM WAV file")]
     Wav,
+    /// It would have to be resampled, which is not done.
     #[error("it is {rate} Hz, {bits}-bit, {channels} channel(s), not 8000 Hz, 16-bit, mono")]
-    Form { rate: u32, bits: u16, channels: u16 },
+    Form {
+        /// Samples a second.
+        rate: u32,
+        /// Bits a sample.
+        bits: u16,
+        /// 1 would be right.
+        channels: u16,
+    },
+    /// All prompts are kept in memory.
     #[error("it is {0} s long: more than ten minutes")]
     TooLong(u64),
 }

@@ -70,7 +70,9 @@ pub(super) fn minute(text: &str) -> Option<u16> {
 /// All calendars, with the time zone in which they are meant.
 #[derive(Clone, Debug)]
 pub struct Calendars {
+    /// The time zone of the settings: days turn and hours are meant there.
     pub zone: TimeZone,
+    /// By name; one that is not here is closed.
     pub calendars: BTreeMap<String, Calendar>,
 }
 

@@ -60,7 +60,9 @@ impl fmt::Display for Network {
 /// Who may speak: networks, and with `"local"` this host's own addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acl {
+    /// From anywhere inside one of these.
     pub networks: Vec<Network>,
+    /// From any address of this host's own, whatever it is at the moment.
     pub local: bool,
 }
 

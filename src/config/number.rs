@@ -8,7 +8,14 @@ pub enum NumberPattern {
     /// Digits, `+`, `*`, `#` and `X`, matched in full.
     Form(String),
     /// Numbers of one length within two bounds.
-    Range { first: u64, last: u64, digits: usize },
+    Range {
+        /// The lowest that is meant.
+        first: u64,
+        /// The highest that is meant.
+        last: u64,
+        /// How many digits each has, leading zeros included.
+        digits: usize,
+    },
     /// Whatever begins so and goes on with at least one character.
     Prefix(String),
 }

@@ -1,6 +1,7 @@
 //! A SIP profile: where we listen, who may speak, what is offered, and where dialled numbers lead.
 
 use super::{
+    certificate::TlsFiles,
     network::{Acl, Network},
     number::NumberPattern,
 };
@@ -12,7 +13,7 @@ use crate::{
     },
     media::engine::Codec,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 /// Who is on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,20 +29,28 @@ pub enum ProfileKind {
 /// How messages travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
+    /// Datagrams.
     Udp,
+    /// A byte stream in the clear.
     Tcp,
+    /// TCP under TLS.
     Tls,
+    /// WebSocket in the clear (RFC 7118).
     Ws,
+    /// WebSocket over TLS (RFC 7118).
     Wss,
 }
 
 /// One place where a profile listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Listener {
+    /// How messages travel there.
     pub transport: Transport,
+    /// Our address and port; `0.0.0.0` is all of this host's.
     pub address: SocketAddr,
     /// The URL's path, for WebSocket.
     pub path: Option<String>,
+    /// Where it is written, for faults.
     pub place: Place,
 }
 
@@ -71,13 +80,16 @@ impl Listener {
 pub enum Auth {
     /// By address alone.
     None,
+    /// By digest, with a password (RFC 3261 section 22).
     Digest,
 }
 
 /// Digest algorithms (RFC 7616, RFC 8760).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DigestAlgorithm {
+    /// SHA-256.
     Sha256,
+    /// MD5, for telephones that know nothing better.
     Md5,
 }
 
@@ -86,6 +98,7 @@ pub enum DigestAlgorithm {
 pub enum Target {
     /// A flow by its name.
     Flow(String),
+    /// A queue by its name, without a flow before it.
     Queue(QueueName),
     /// Answered, then silence.
     Hold,
@@ -93,7 +106,9 @@ pub enum Target {
     PlayLoop(String),
     /// Bridged to this SIP URI.
     Bridge {
+        /// The URI that is rung.
         to: String,
+        /// Whether the talk is recorded.
         recorded: bool,
     },
     /// The conference room of the dialled number.
@@ -103,48 +118,67 @@ pub enum Target {
 /// Numbers and where they lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberRoute {
+    /// Any one of them must match the dialled number.
     pub patterns: Vec<NumberPattern>,
+    /// Where such a number leads.
     pub target: Target,
     /// Whether an accepted call gets its primary ticket.
     pub ticket: bool,
     /// Whether a call leaves a call record.
     pub cdr: bool,
+    /// Where it is written, for faults.
     pub place: Place,
 }
 
 /// Bounds on what a profile takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Calls at once.
     pub max_calls: usize,
     /// New calls a second.
     pub max_cps: u32,
+    /// Telephones registered at once.
     pub max_registrations: usize,
     /// SIP transactions of one address, with those that linger for 32 s; at ten calls a second that is some 640.
     pub transactions_per_peer: usize,
     /// The shortest and the longest registration that is granted.
     pub min_expires: Duration,
+    /// The longest registration that is granted; who asks for more is given this.
     pub max_expires: Duration,
 }
 
 /// A SIP profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
+    /// Unique among the profiles; it labels metrics and logs.
     pub name: String,
+    /// Where it was read from, for faults.
     pub file: String,
+    /// Who speaks there.
     pub kind: ProfileKind,
+    /// A disabled profile is checked and not opened.
     pub enabled: bool,
+    /// At least one.
     pub listen: Vec<Listener>,
+    /// Who may speak; all others are not answered.
     pub allow: Acl,
+    /// By default by address on a trunk, by digest elsewhere.
     pub auth: Auth,
     /// In the order in which they are offered.
     pub algorithms: Vec<DigestAlgorithm>,
     /// Telephones, by the beginning of their User-Agent, that fail when they are offered more than MD5.
     pub md5_only: Vec<String>,
+    /// The digest's realm, of which stored passwords are a part; `hotline` by default.
     pub realm: String,
     /// In the order in which they are offered.
     pub codecs: Vec<Codec>,
+    /// In order: the first that matches decides.
     pub numbers: Vec<NumberRoute>,
+    /// Bounds on what it takes on.
     pub limits: Limits,
+    /// `[tls]`, as written: relative paths are taken from the configuration's folder. None: that of the settings.
+    pub tls: Option<TlsFiles>,
+    /// Where it is written, for faults.
     pub place: Place,
 }
 
@@ -184,6 +218,7 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         let what = "calls from telephones to other agents or to hotlines are not supported yet";
         table.fault("outbound", what, "leave [outbound] out; a hotline is reached by a three-way call");
     }
+    let tls = table.table("tls").and_then(|table| TlsFiles::read(&table, Path::new("")));
     let limits = read_limits(table.table("limits").as_ref(), kind);
     let default_auth = if kind == Some(ProfileKind::Trunk) { Auth::None } else { Auth::Digest };
     let auth = auth.unwrap_or(default_auth);
@@ -205,6 +240,7 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         codecs,
         numbers,
         limits,
+        tls,
         place,
     })
 }

@@ -52,12 +52,16 @@ impl fmt::Debug for Secret {
 /// Why a secret could not be had; says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
+    /// Its name.
     #[error("environment variable {0} is not set")]
     Env(String),
+    /// Its path, and what the system said.
     #[error("file {0} cannot be read ({1})")]
     File(String, std::io::ErrorKind),
+    /// Nothing is left of it without white space.
     #[error("file {0} is empty")]
     Empty(String),
+    /// On Unix others may read it, which a secret's file must not allow.
     #[error("file {0} can be read by everyone: chmod 600 it")]
     Open(String),
 }

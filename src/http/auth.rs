@@ -21,8 +21,11 @@ pub const COOKIE: &str = "hotline_session";
 /// A signed-in user.
 #[derive(Clone, Debug)]
 pub struct Who {
+    /// What permissions go by: role, agent number, unit.
     pub actor: Actor,
+    /// The name that was signed in with.
     pub user: String,
+    /// When the session ends.
     pub expires_at: UnixMillis,
     /// The session's token, for signing out.
     pub token: String,

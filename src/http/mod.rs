@@ -45,7 +45,9 @@ const MAX_BODY: usize = 1 << 20;
 
 /// What the handlers share.
 pub struct Http {
+    /// The use cases.
     pub app: Arc<App>,
+    /// What `/metrics` prints.
     pub metrics: PrometheusHandle,
     /// What citizens dial, in the sandbox: the page says so. None elsewhere.
     pub dial: Option<String>,
@@ -71,6 +73,7 @@ struct Document;
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {
+    /// In the order that the route's description says; at most `limit` of them.
     pub items: Vec<T>,
     /// Give it back as `cursor` for the next page; absent on the last.
     pub next_cursor: Option<String>,
@@ -89,6 +92,7 @@ impl<T> List<T> {
 pub struct PageQuery {
     /// 1–500, 50 unless said.
     pub limit: Option<u32>,
+    /// `next_cursor` of the page before; absent for the first page.
     pub cursor: Option<String>,
 }
 
@@ -170,7 +174,7 @@ pub fn router(http: Shared) -> Router {
     problem::describe(&mut document);
     let api = api.method_not_allowed_fallback(not_allowed);
     let api = api.route_layer(middleware::from_fn_with_state(http.clone(), idempotency::once));
-    let limits = limits::Limits::new(http.app.settings.api.max_rate);
+    let limits = limits::Limits::new(http.app.max_rate.clone());
     let api = api.layer(middleware::from_fn_with_state(limits, limits::limit));
     Router::new()
         .nest("/api/v1", api)

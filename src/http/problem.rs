@@ -30,6 +30,7 @@ pub struct Problem {
     pub kind: String,
     /// The kind in words.
     pub title: String,
+    /// The HTTP status, once more.
     pub status: u16,
     /// What went wrong this time, and what to do.
     pub detail: String,

@@ -13,8 +13,11 @@ use std::collections::BTreeSet;
 pub struct FlowContext<'a> {
     /// Whether there is a clip of this path, such as `prompts/zh/welcome.wav`.
     pub prompt_exists: &'a dyn Fn(&str) -> bool,
+    /// The names of the queues in the settings.
     pub queues: &'a BTreeSet<String>,
+    /// The numbers of the departmental hotlines in the settings, such as `12330`.
     pub hotlines: &'a BTreeSet<String>,
+    /// The names of the opening hours that `hours` nodes may ask.
     pub calendars: &'a BTreeSet<String>,
 }
 

@@ -13,7 +13,9 @@ use toml::{
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
+    /// What was written.
     pub value: T,
+    /// Where its first character stands.
     pub place: Place,
 }
 

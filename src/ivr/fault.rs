@@ -7,7 +7,9 @@ use std::fmt;
 /// A place in a file; both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
+    /// From 1; 0 where nothing was written.
     pub line: u32,
+    /// In characters, not bytes.
     pub column: u32,
 }
 
@@ -23,13 +25,17 @@ pub enum Severity {
 /// One thing that is wrong in one file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
+    /// The path as it was given to the reader.
     pub file: String,
     /// From 1; 0 where the fault is the file itself (missing, unreadable).
     pub line: u32,
+    /// From 1, in characters.
     pub column: u32,
+    /// What is wrong, in the words of the file.
     pub what: String,
     /// What to do about it.
     pub fix: String,
+    /// Whether it keeps the file from being used.
     pub severity: Severity,
 }
 

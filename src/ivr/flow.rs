@@ -23,8 +23,11 @@ pub enum Answer {
 pub struct Flow {
     /// The file's name without `.toml`.
     pub name: String,
+    /// The path, for faults.
     pub file: String,
+    /// Where a caller begins.
     pub start: NodeIndex,
+    /// When the call is answered, and charging begins.
     pub answer: Answer,
     /// The longest a call may last.
     pub max_call: Duration,
@@ -49,8 +52,11 @@ impl Flow {
 /// One step of a flow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
+    /// What stands behind `node.`; unique in the flow.
     pub name: String,
+    /// Where it is written, for faults.
     pub place: Place,
+    /// What it does.
     pub kind: Kind,
     /// Where the outcomes lead: keys, `timeout`, `closed` and so on.
     pub on: BTreeMap<String, NodeIndex>,
@@ -84,26 +90,38 @@ impl Node {
 /// What a node does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
+    /// A menu, or digits to be keyed.
     Gather(Gather),
+    /// Plays clips to their end; no key cuts them short unless a menu follows.
     Play {
+        /// Paths of clips, one after the other; at least one.
         prompt: Vec<Located<String>>,
     },
+    /// Speaks a value from clips.
     Say(Say),
+    /// The caller waits for an agent.
     Queue(Queue),
+    /// Brings a department onto the line.
     ThreeWay {
+        /// Whose number is dialled, from the settings' directory.
         hotline: Located<HotlineNo>,
     },
     /// Branches to `open` or `closed`.
     Hours {
+        /// Name of the opening hours.
         calendar: String,
     },
+    /// Sets variables, in the order in which they are written.
     Set(Vec<(String, Template)>),
     /// Branches to `yes` or `no`.
     If(Condition),
+    /// Goes on to `next`, for a flow's layout.
     Goto,
     /// Ends the call with this Q.850 cause once the prompt has been heard.
     Hangup {
+        /// 16 is normal clearing, 17 busy (ITU-T Q.850).
         cause: u8,
+        /// Paths of clips; none where the caller is hung up on at once.
         prompt: Vec<Located<String>>,
     },
 }
@@ -134,6 +152,7 @@ impl Kind {
 /// A menu, or digits to be keyed. Keys are taken while the prompt plays.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gather {
+    /// Paths of clips, one after the other; none where keys are awaited at once.
     pub prompt: Vec<Located<String>>,
     /// Heard before the prompt is repeated after a wrong key.
     pub invalid_prompt: Vec<Located<String>>,
@@ -143,8 +162,11 @@ pub struct Gather {
     pub timeout: Duration,
     /// Between two keys.
     pub inter_digit: Duration,
+    /// How often the prompt is heard before `timeout` or `invalid` is taken; 1–20.
     pub max_tries: u32,
+    /// Fewer digits than this are invalid; 1–32.
     pub min_digits: usize,
+    /// With so many digits the input is over; 1–32.
     pub max_digits: usize,
     /// The key that ends the input and is not part of it.
     pub terminator: Option<char>,
@@ -155,7 +177,9 @@ pub struct Gather {
 /// Something spoken from clips.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Say {
+    /// By which rules.
     pub how: SayKind,
+    /// What is spoken, once its variables are filled in.
     pub text: Template,
 }
 
@@ -179,8 +203,11 @@ pub enum SayKind {
 /// Where a caller waits for an agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queue {
+    /// The queue's name in the settings.
     pub name: Located<QueueName>,
+    /// When the queue gives up; None leaves it to the queue's own settings.
     pub max_wait: Option<Duration>,
+    /// What happens then without a branch in `on`.
     pub overflow: Overflow,
     /// 0–999, higher is served first.
     pub priority: u16,
@@ -193,7 +220,9 @@ pub enum Overflow {
     Callback,
     /// Told that the lines are busy, and hung up.
     HangUp,
+    /// Put into another queue; if that gives up too, owed a call back.
     Queue(Located<QueueName>),
+    /// Connected to a departmental hotline.
     Hotline(Located<HotlineNo>),
 }
 
@@ -212,19 +241,26 @@ impl Overflow {
 /// A test of a variable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
+    /// Its name, such as `call.dialled`.
     pub variable: String,
+    /// What its value is held against.
     pub test: Test,
 }
 
 /// What a variable is tested for; an unset variable is the empty text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
+    /// The same text.
     Is(Template),
+    /// Any other text.
     IsNot(Template),
+    /// One of these texts.
     In(Vec<String>),
+    /// A beginning, such as an area code.
     StartsWith(Template),
     /// Both false where the variable is no number.
     Above(i64),
+    /// Less than; `Above` is more than, and neither takes the limit itself.
     Below(i64),
 }
 

@@ -26,15 +26,19 @@ pub struct PlayToken(pub u64);
 /// What the session is told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
+    /// A key, `0`–`9`, `*`, `#` or `A`–`D`; any other is passed over.
     Digit(char),
+    /// What was asked for under this token has been heard to its end.
     PlayDone(PlayToken),
     /// The queue gave up on the caller: "max_wait", "full", "empty", "no_such_queue"; or "exit" after an exit key.
     QueueLeft {
+        /// An outcome of the `queue` node.
         why: String,
     },
     /// A three-way step ended: "answered" once they have talked and the department hung up, else "busy", "no_answer",
     /// "closed" or "failed".
     StepDone {
+        /// An outcome of the `three_way` node.
         result: String,
     },
 }
@@ -44,29 +48,39 @@ pub enum Input {
 pub enum Output {
     /// Play these clips, named by path such as `prompts/zh/welcome.wav`; replaces what plays.
     Play {
+        /// Comes back in [`Input::PlayDone`].
         token: PlayToken,
+        /// One after the other, without a pause.
         clips: Vec<String>,
     },
+    /// A key was pressed: what plays is cut short.
     StopPlay,
     /// The caller waits for an agent; the session goes on only if the queue gives up or a key leads out of it.
     Enqueue {
+        /// The queue's name in the settings.
         queue: QueueName,
+        /// When the queue is to give up; None leaves it to the queue's own settings.
         max_wait: Option<Duration>,
         /// As written, for the record: the session follows it itself once told [`Input::QueueLeft`].
         overflow: String,
+        /// 0–999, higher is served first.
         priority: u16,
     },
     /// The caller pressed a key that leads out of the queue: take the place back.
     LeaveQueue,
     /// The queue gave the caller up: note that a call back is owed, with the place in this queue.
     OweCallback {
+        /// The queue whose place is kept.
         queue: QueueName,
     },
+    /// Connect the caller with a department; ends in [`Input::StepDone`].
     ThreeWay {
+        /// The department's number.
         hotline: HotlineNo,
     },
     /// The flow is over: hang up with this Q.850 cause.
     Hangup {
+        /// ITU-T Q.850, such as 16 for normal clearing.
         cause: u8,
     },
 }

@@ -11,7 +11,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 pub struct Walk<'a> {
     /// Pressed one after the other, each half a second after the caller could; `-` lets one time-out pass.
     pub keys: &'a str,
+    /// Who calls and what was dialled.
     pub caller: Caller,
+    /// What the flow's `hours` nodes are told.
     pub hours: Arc<dyn Hours>,
     /// How long a clip is; one that is unknown counts as nothing.
     pub clip_length: &'a dyn Fn(&str) -> Option<Duration>,

@@ -11,18 +11,31 @@ use std::{io::Read, time::Duration};
 /// A clip: 8 kHz, 16-bit mono, decoded once at load and kept in both companded forms.
 #[derive(Debug)]
 pub struct Clip {
+    /// What it is called in messages, such as its file or `ring_back`.
     pub name: String,
+    /// A-law, one octet a sample.
     pub pcma: Vec<u8>,
+    /// µ-law, one octet a sample.
     pub pcmu: Vec<u8>,
 }
 
 /// Why a WAV file is no clip.
 #[derive(Debug, thiserror::Error)]
 pub enum ClipError {
+    /// It cannot be read, or its header is broken.
     #[error("not a WAV file: {0}")]
     Wav(#[from] hound::Error),
+    /// It is of another format, which would have to be resampled.
     #[error("must be 8000 Hz, 16 bit, mono PCM; is {rate} Hz, {bits} bit, {channels} channel(s)")]
-    Format { rate: u32, bits: u16, channels: u16 },
+    Format {
+        /// Samples a second.
+        rate: u32,
+        /// Bits a sample.
+        bits: u16,
+        /// 1 would be right.
+        channels: u16,
+    },
+    /// More than an hour of samples, which a clip keeps in memory.
     #[error("longer than an hour")]
     TooLong,
 }

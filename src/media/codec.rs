@@ -5,7 +5,9 @@
 /// A companded codec; the only ones that are mixed today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// A-law: payload type 8, the usual one in China and Europe.
     Pcma,
+    /// µ-law: payload type 0.
     Pcmu,
 }
 

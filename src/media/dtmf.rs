@@ -101,6 +101,7 @@ impl Limit {
 /// What to send now; see [`Sender::step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
+    /// RFC 4733 section 2.3: event, end bit and volume, duration in timestamp units.
     pub payload: [u8; 4],
     /// The event begins: take a new timestamp and set the marker on the first copy.
     pub first: bool,

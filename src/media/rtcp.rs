@@ -6,11 +6,13 @@
 /// One report block (section 6.4.1): how the peer hears the source `ssrc`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReportBlock {
+    /// The source that is reported on.
     pub ssrc: u32,
     /// Lost since the last report, of 256.
     pub fraction_lost: u8,
     /// Lost since the beginning; 24 bits, signed.
     pub lost: i32,
+    /// The highest sequence number that came, its cycles in the upper 16 bits.
     pub highest_sequence: u32,
     /// In timestamp units.
     pub jitter: u32,
@@ -25,19 +27,45 @@ pub struct ReportBlock {
 pub struct SenderInfo {
     /// NTP time: seconds since 1900 and their fraction.
     pub ntp: u64,
+    /// The same moment on the line of the RTP timestamps.
     pub timestamp: u32,
+    /// Sent since the beginning.
     pub packets: u32,
+    /// Payload sent since the beginning.
     pub octets: u32,
 }
 
 /// One packet of a compound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
-    SenderReport { ssrc: u32, info: SenderInfo, blocks: Blocks<'a> },
-    ReceiverReport { ssrc: u32, blocks: Blocks<'a> },
+    /// SR (section 6.4.1): from one who sends.
+    SenderReport {
+        /// Who reports.
+        ssrc: u32,
+        /// What it has sent.
+        info: SenderInfo,
+        /// What it hears.
+        blocks: Blocks<'a>,
+    },
+    /// RR (section 6.4.2): from one who only hears.
+    ReceiverReport {
+        /// Who reports.
+        ssrc: u32,
+        /// What it hears.
+        blocks: Blocks<'a>,
+    },
+    /// SDES (section 6.5), not read.
     Sdes,
-    Bye { ssrc: Option<u32> },
-    Other { packet_type: u8 },
+    /// BYE (section 6.6).
+    Bye {
+        /// The first source that leaves; None where the packet names none.
+        ssrc: Option<u32>,
+    },
+    /// A packet that means nothing here, such as APP.
+    Other {
+        /// 192–223.
+        packet_type: u8,
+    },
 }
 
 /// The report blocks of one packet, read as they are asked for.
@@ -65,12 +93,16 @@ impl Iterator for Blocks<'_> {
 /// Why a datagram is no compound RTCP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
+    /// A packet is longer than what is left of the datagram, or shorter than its count of blocks.
     #[error("a length does not fit the datagram")]
     Length,
+    /// One of its packets is of another version.
     #[error("the version is not 2")]
     Version,
+    /// Padding is allowed in the last packet alone, and within it.
     #[error("padding before the last packet, or longer than it")]
     Padding,
+    /// A compound begins with SR or RR (section 6.1); the short ones of RFC 5506 are not taken.
     #[error("the first packet is not a report")]
     NoReport,
 }

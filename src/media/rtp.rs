@@ -8,23 +8,32 @@ pub const HEADER: usize = 12;
 /// A parsed packet: the fixed header's fields and where the payload lies in the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// The first packet of a talk spurt or of a telephone event.
     pub marker: bool,
+    /// 0–127.
     pub payload_type: u8,
+    /// One more each packet, from a random beginning, wrapping.
     pub sequence: u16,
+    /// In samples, from a random beginning, wrapping.
     pub timestamp: u32,
+    /// The synchronisation source, which may change in mid-call.
     pub ssrc: u32,
     /// The payload is `start..end`: contributing sources, extension and padding are outside.
     pub start: usize,
+    /// One past the payload's last octet.
     pub end: usize,
 }
 
 /// Why a datagram is no RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
+    /// It ends inside its fixed header, its contributing sources or its extension.
     #[error("shorter than its header says")]
     Short,
+    /// Its first two bits are not 2, as with STUN or DTLS on the same port.
     #[error("the version is not 2")]
     Version,
+    /// Its padding count is zero or reaches into the header.
     #[error("the padding is longer than the payload")]
     Padding,
 }

@@ -12,6 +12,7 @@ pub use crate::sms::smpp::{CloseReason, Config as SessionConfig, Event as SmsEve
 use super::clock;
 use crate::{
     ids::MessageId,
+    redact::Quoted,
     sms::{
         delivery::Refusal,
         smpp::{Input, Output, Session},
@@ -70,10 +71,13 @@ fn default_connect_s() -> u64 {
 /// Why a submit was not taken; the message stays as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
+    /// There is no bound session: it is being connected again, or has been shut down.
     #[error("the SMS centre is not connected")]
     NotConnected,
+    /// The channel to the gateway is at its bound.
     #[error("as many messages as fit are waiting")]
     Full,
+    /// It was shut down; nothing will be sent any more.
     #[error("the gateway has stopped")]
     Stopped,
 }
@@ -350,7 +354,7 @@ impl Gateway {
         count(&event);
         match &event {
             SmsEvent::Connected { smsc } => {
-                tracing::info!(%smsc, "bound to the SMS centre");
+                tracing::info!(smsc = %Quoted(smsc), "bound to the SMS centre");
                 self.bound.send_replace(true);
             }
             SmsEvent::Disconnected { why } => {

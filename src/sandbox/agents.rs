@@ -9,6 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 /// One agent at a telephone.
 #[derive(Clone, Debug)]
 pub struct Agent {
+    /// 工号, and the telephone's user name.
     pub number: String,
     ua: Ua,
     registrar: SocketAddr,

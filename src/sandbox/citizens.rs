@@ -14,6 +14,7 @@ pub fn number(n: u32) -> String {
 /// One citizen with a telephone.
 #[derive(Clone, Debug)]
 pub struct Citizen {
+    /// The number that is shown to who is called.
     pub number: String,
     ua: Ua,
     trunk: SocketAddr,

@@ -38,8 +38,10 @@ pub enum Opening {
 /// Why the departments could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The table of hotlines cannot be read.
     #[error(transparent)]
     Sample(#[from] SampleError),
+    /// Its telephone could not be opened.
     #[error(transparent)]
     Ua(#[from] UaError),
 }

@@ -15,24 +15,57 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Why a request had no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
+    /// The base URL that was given.
     #[error("{0}: only http://, a loopback address and a port are spoken to")]
     BadBase(String),
+    /// The connection could not be made, or broke.
     #[error("{method} {path}: {source}")]
-    Io { method: &'static str, path: String, source: io::Error },
+    Io {
+        /// That of the request.
+        method: &'static str,
+        /// That of the request.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It was given up.
     #[error("{method} {path}: no answer within 10 s")]
-    TimedOut { method: &'static str, path: String },
+    TimedOut {
+        /// That of the request.
+        method: &'static str,
+        /// That of the request.
+        path: String,
+    },
+    /// What came is not understood, or is too long.
     #[error("{method} {path}: the answer is no HTTP")]
-    Malformed { method: &'static str, path: String },
+    Malformed {
+        /// That of the request.
+        method: &'static str,
+        /// That of the request.
+        path: String,
+    },
+    /// An answer other than 2xx.
     #[error("{method} {path}: {status} {detail}")]
-    Status { method: &'static str, path: String, status: u16, detail: String },
+    Status {
+        /// That of the request.
+        method: &'static str,
+        /// That of the request.
+        path: String,
+        /// The HTTP status.
+        status: u16,
+        /// The problem's `detail`, or the beginning of the body.
+        detail: String,
+    },
 }
 
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    /// Whole, whatever its transfer coding was.
     pub body: Vec<u8>,
 }
 

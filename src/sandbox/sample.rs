@@ -1,7 +1,7 @@
 //! The sample city: units, hotlines, agents and console users, read from the tables under `sample/`.
 //!
 //! Every row names its source: `S0`–`S4` are the published documents of five cities, `invented` marks what no
-//! document gives (opening hours, backup numbers, people). The hotlines are Baoji's annex of 2018 [S2]; the
+//! document gives (opening hours, backup numbers, people). The hotlines are Baoji's annex of 2018 (S2); the
 //! overrides lie on top of it and say where another city does it otherwise. Nothing here is ever dialled for real.
 
 use rust_embed::RustEmbed;
@@ -16,35 +16,51 @@ pub struct Files;
 /// Why a sample table could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
+    /// The file's name.
     #[error("sample table {0} is missing")]
     Missing(&'static str),
+    /// A row cannot be read, or contradicts another.
     #[error("sample table {table}, line {line}: {what}")]
-    Row { table: &'static str, line: u64, what: String },
+    Row {
+        /// The file's name.
+        table: &'static str,
+        /// From 1, the heading included.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
-/// What a unit is: districts are ranked apart from departments [S4].
+/// What a unit is: districts are ranked apart from departments (S4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnitKind {
+    /// 县市区: ranked among its like.
     District,
+    /// 市直部门: ranked among its like.
     Department,
+    /// 公共服务企业: water, gas, power and the like.
     Utility,
 }
 
 /// A unit (承办单位).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Unit {
+    /// By which tickets name it.
     pub code: String,
+    /// In Chinese, as it is shown.
     pub name: String,
+    /// Whom it is ranked with.
     pub kind: UnitKind,
     /// The code of the unit above it; empty for none.
     pub parent: String,
     /// Its console user.
     pub user: String,
+    /// `S0`–`S4` or `invented`.
     pub source: String,
 }
 
-/// How far a hotline is part of 12345 [S2].
+/// How far a hotline is part of 12345 (S2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -64,15 +80,19 @@ pub type OpeningHours = String;
 pub struct Hotline {
     /// The row of the published annex, from 1.
     pub row: u32,
+    /// In Chinese, as the annex writes it.
     pub name: String,
     /// All its numbers; the first is the one that names it.
     pub numbers: Vec<String>,
+    /// The department that runs it, as the annex writes it.
     pub owner: String,
+    /// How far it is part of 12345.
     pub mode: Mode,
+    /// `S0`–`S4` or `invented`.
     pub source: String,
     /// The number whose queue answers instead, such as `12345`.
     pub alias_of: Option<String>,
-    /// Seats, keys and line of its own, hidden from all other roles [S4].
+    /// Seats, keys and line of its own, hidden from all other roles (S4).
     pub private_lane: bool,
     /// Invented by us.
     pub hours: Vec<OpeningHours>,
@@ -83,7 +103,9 @@ pub struct Hotline {
 /// An agent or a supervisor (话务员, 班长).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
+    /// 工号.
     pub number: String,
+    /// Invented.
     pub name: String,
     /// `agent` or `supervisor`.
     pub role: String,
@@ -91,17 +113,22 @@ pub struct Agent {
     pub extension: String,
     /// Skill and level 1–9.
     pub skills: Vec<(String, u8)>,
+    /// `S0`–`S4` or `invented`.
     pub source: String,
 }
 
 /// A user of the console who answers no calls.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ConsoleUser {
+    /// By which the user signs in.
     pub user: String,
+    /// Invented.
     pub name: String,
+    /// A role's name in the API, such as `dispatcher`.
     pub role: String,
     /// The unit that the user works for; empty for the centre's own.
     pub unit: String,
+    /// `S0`–`S4` or `invented`.
     pub source: String,
 }
 

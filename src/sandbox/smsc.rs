@@ -49,6 +49,7 @@ const MAX_BACKLOG: usize = 10_000;
 pub struct SmscConfig {
     /// The one account: at most 15 and 8 ASCII characters.
     pub system_id: String,
+    /// The account's.
     pub password: String,
     /// The delay of a receipt is drawn between these.
     pub receipt_after: (Duration, Duration),
@@ -99,8 +100,11 @@ pub struct Faults {
 /// A message that it was given, its segments joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmscMessage {
+    /// The access number.
     pub from: String,
+    /// The citizen's number, as the sender wrote it.
     pub to: String,
+    /// Decoded by the data coding that it named.
     pub text: String,
     /// How many short messages it took.
     pub parts: usize,

@@ -30,7 +30,9 @@ const NONCE_TEXT: usize = 64;
 /// A hash of the digest scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
+    /// RFC 2617's hash, which most telephones still speak.
     Md5,
+    /// RFC 7616's hash, SHA-256.
     Sha256,
 }
 
@@ -69,7 +71,9 @@ impl Algorithm {
 /// What is kept in the place of a password: the hash of user, realm and password by each algorithm, in hexadecimal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ha1Set {
+    /// By MD5, 32 digits.
     pub md5: String,
+    /// By SHA-256, 64 digits.
     pub sha256: String,
 }
 
@@ -90,6 +94,7 @@ pub fn ha1(user: &str, realm: &str, password: &str) -> Ha1Set {
 pub struct Authorization {
     /// The user, who must be the one the request speaks for: the caller compares.
     pub username: String,
+    /// The protection domain whose password is meant; the server's own realm, or these credentials are another's.
     pub realm: String,
     nonce: Vec<u8>,
     uri: Vec<u8>,
@@ -245,7 +250,16 @@ impl Authenticator {
         }
     }
 
-    /// The realm.
+    /// From here on challenges are for this realm and by these algorithms; nonces that are out stay good.
+    pub fn set_challenges(&mut self, realm: &str, algorithms: Vec<Algorithm>) {
+        if self.realm != realm {
+            self.realm = realm.to_owned();
+            self.dummy = ha1("", realm, "");
+        }
+        self.algorithms = algorithms;
+    }
+
+    /// The protection domain that its challenges name; stored hashes hold for it alone.
     pub fn realm(&self) -> &str {
         &self.realm
     }
@@ -386,8 +400,11 @@ fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 /// A challenge of a WWW-Authenticate or Proxy-Authenticate field that can be answered here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
+    /// The protection domain, by which a user agent picks the password.
     pub realm: String,
+    /// The server's nonce, unquoted, to be given back as it is.
     pub nonce: String,
+    /// The hash that the server asks for; MD5 where it names none.
     pub algorithm: Algorithm,
     /// The answer was right but for the age of its nonce.
     pub stale: bool,

@@ -251,16 +251,27 @@ impl Dialog {
 /// encoding is lost.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialogSnapshot {
+    /// Call-ID of every request in the dialog.
     pub call_id: String,
+    /// Our tag: From of our requests, To of the peer's.
     pub local_tag: String,
+    /// The peer's tag; empty for a peer of RFC 2543, who has none.
     pub remote_tag: String,
+    /// From of our requests, whole, with its tag.
     pub local: String,
+    /// To of our requests, whole, with its tag.
     pub remote: String,
+    /// The remote target: the Request-URI of our requests (RFC 3261 section 12.1).
     pub target: String,
+    /// The route set, in the order in which our requests name it in Route.
     pub routes: Vec<String>,
+    /// CSeq of our last request; a restored dialog goes on well above it.
     pub local_cseq: u32,
+    /// CSeq of the peer's last request; None before its first.
     pub remote_cseq: Option<u32>,
+    /// Where the dialog began; its connection, if it had one, does not outlive the program.
     pub flow: Flow,
+    /// We sent the INVITE that began the dialog.
     pub caller: bool,
 }
 

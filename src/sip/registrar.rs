@@ -71,13 +71,21 @@ pub struct Binding {
 /// A binding as it is stored. Header values are text in which each character stands for one byte.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BindingSnapshot {
+    /// See [`Binding::uri`].
     pub uri: String,
+    /// Always one of datagrams: a connection is not stored.
     pub flow: Flow,
+    /// In thousandths, 0–1000.
     pub q: u16,
+    /// By the wall clock, since the program's own clock ends with it.
     pub registered_at: UnixMillis,
+    /// Likewise; what has passed is not taken up again.
     pub expires_at: UnixMillis,
+    /// The product that registered, from User-Agent.
     pub user_agent: Option<String>,
+    /// Call-ID of the REGISTER that last refreshed it.
     pub call_id: String,
+    /// CSeq of that REGISTER: within its Call-ID only higher ones change the binding.
     pub cseq: u32,
 }
 
@@ -85,9 +93,15 @@ pub struct BindingSnapshot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The address-of-record had no binding and has one now.
-    Registered { aor: Aor },
+    Registered {
+        /// Whose address it is.
+        aor: Aor,
+    },
     /// Its last binding was removed or has expired.
-    Unregistered { aor: Aor },
+    Unregistered {
+        /// Whose address it was.
+        aor: Aor,
+    },
 }
 
 /// Why a REGISTER is refused.
@@ -167,6 +181,20 @@ impl Registrar {
     pub fn flow_failed(&mut self, now: Now, flow: Flow) {
         for aor in self.connections.remove(&flow.connection).unwrap_or_default() {
             self.update(now.mono, &aor, |bindings| bindings.retain(|binding| binding.flow != flow));
+        }
+    }
+
+    /// From here on this is granted; what was granted stays until it ends.
+    pub fn set_config(&mut self, config: RegistrarConfig) {
+        self.config = config;
+    }
+
+    /// Removes every binding that is not to be kept.
+    pub fn retain(&mut self, now: Now, keep: impl Fn(&str, &Binding) -> bool) {
+        let goes = |(aor, bindings): &(&Aor, &Vec<Binding>)| bindings.iter().any(|binding| !keep(aor, binding));
+        let changed: Vec<Aor> = self.bindings.iter().filter(goes).map(|(aor, _)| aor.clone()).collect();
+        for aor in changed {
+            self.update(now.mono, &aor, |bindings| bindings.retain(|binding| keep(&aor, binding)));
         }
     }
 

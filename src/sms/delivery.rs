@@ -125,14 +125,29 @@ impl Policy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
+    /// A part was refused with a permanent status: the SMPP command_status.
     #[error("the SMS centre refused it for good, status {0:#010x}")]
     Refused(u32),
+    /// The policy's last try was refused as well.
     #[error("given up after {attempts} tries, last status {status:#010x}")]
-    Attempts { attempts: u32, status: u32 },
+    Attempts {
+        /// How many tries reached the gateway.
+        attempts: u32,
+        /// The last SMPP command_status; 0 where there was none.
+        status: u32,
+    },
+    /// No try got through within the policy's `max_age_s`.
     #[error("could not be sent while it was of use")]
     TooOld,
+    /// A receipt says that a part did not reach the telephone.
     #[error("the SMS centre could not deliver it: {state} {error}")]
-    Undelivered { state: ReceiptState, error: String },
+    Undelivered {
+        /// What the receipt says.
+        state: ReceiptState,
+        /// The receipt's `err:` code, in the carrier's own numbering.
+        error: String,
+    },
+    /// `Command::Withdraw`: it was never sent, or may have been.
     #[error("withdrawn by a person")]
     Withdrawn,
 }
@@ -174,7 +189,12 @@ pub enum Command {
     /// The outbox claims it and will submit the parts that the event names.
     Try,
     /// What came of one part of a try; `part` counts from 0.
-    Outcome { part: u8, outcome: Outcome },
+    Outcome {
+        /// Which part, from 0.
+        part: u8,
+        /// What the gateway said of it.
+        outcome: Outcome,
+    },
     /// A receipt came in.
     Receipt(Receipt),
     /// The try's lease ran out, or its process died: what has no answer is uncertain.
@@ -191,13 +211,29 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Submit these parts now, counted from 0.
-    Submit { parts: Vec<u8> },
+    Submit {
+        /// At least one: those that wait and those in doubt.
+        parts: Vec<u8>,
+    },
     /// It went from one state to another.
-    Moved { from: State, to: State, at: UnixMillis },
+    Moved {
+        /// Where it stood.
+        from: State,
+        /// Where it stands.
+        to: State,
+        /// When.
+        at: UnixMillis,
+    },
     /// Answers were lost (counted).
-    AnswerLost { parts: u32 },
+    AnswerLost {
+        /// How many parts' answers.
+        parts: u32,
+    },
     /// Doubtful parts will be sent, or are sent, again (counted).
-    Resent { parts: u32 },
+    Resent {
+        /// How many parts may come twice.
+        parts: u32,
+    },
     /// The next try is at this time.
     RetryAt(UnixMillis),
 }
@@ -205,20 +241,28 @@ pub enum Event {
 /// Why a command does not apply; the row stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
+    /// The command has no meaning where the message stands.
     #[error("the message is {0}")]
     WrongState(State),
+    /// `next_try` is later, or there is none.
     #[error("its time has not come")]
     NotDue,
+    /// The answers of the try that is on its way must come first.
     #[error("a try is on its way")]
     Busy,
+    /// The part's number is beyond the message's parts.
     #[error("there is no such part")]
     NoSuchPart,
+    /// An outcome of a part of which none is awaited.
     #[error("the part has its answer already")]
     Answered,
+    /// It may be another message's, or come before the submit's answer.
     #[error("no part has that id")]
     UnknownReceipt,
+    /// Only the first ending counts.
     #[error("the part has its receipt already")]
     DuplicateReceipt,
+    /// It says that the message is on its way, which changes nothing.
     #[error("the receipt tells no ending")]
     NotFinal,
 }

@@ -15,12 +15,16 @@ pub struct MobileNumber([u8; 11]);
 /// Why a text is no Chinese mobile number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
+    /// Nothing is left once blanks, hyphens and brackets are skipped.
     #[error("the number is empty")]
     Empty,
+    /// A letter, say, or a plus sign in the middle.
     #[error("the number has a character that is no digit")]
     NotDigits,
+    /// Without its prefix; landlines and short codes end here.
     #[error("the number has {0} digits where a mobile number has 11")]
     Length(usize),
+    /// Eleven digits, but not those of a mobile number.
     #[error("the number does not begin like a mobile number (13 to 19)")]
     NotMobile,
 }

@@ -148,16 +148,45 @@ impl Default for Templates {
 /// One thing wrong with a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
+    /// A name in braces that is none of [`Place::ALL`].
     #[error("{purpose}: unknown placeholder {{{name}}}")]
-    UnknownPlace { purpose: Purpose, name: String },
+    UnknownPlace {
+        /// Which text.
+        purpose: Purpose,
+        /// What stands between the braces.
+        name: String,
+    },
+    /// A brace alone, which is meant neither as a place nor as a plain brace.
     #[error("{purpose}: a brace at character {at} has no partner (write {{{{ or }}}} for a plain one)")]
-    Brace { purpose: Purpose, at: usize },
+    Brace {
+        /// Which text.
+        purpose: Purpose,
+        /// From 1, in characters.
+        at: usize,
+    },
+    /// Without it the message would be of no use to its reader.
     #[error("{purpose}: placeholder {{{place}}} is missing")]
-    MissingPlace { purpose: Purpose, place: Place },
+    MissingPlace {
+        /// Which text.
+        purpose: Purpose,
+        /// What must stand in it.
+        place: Place,
+    },
+    /// A kind that is not to be sent has to be left out instead.
     #[error("{purpose}: the text is empty")]
-    Empty { purpose: Purpose },
+    Empty {
+        /// Which text.
+        purpose: Purpose,
+    },
+    /// With its signature and before its places are filled.
     #[error("{purpose}: {parts} short messages long; {MAX_PARTS} is the most")]
-    TooLong { purpose: Purpose, parts: usize },
+    TooLong {
+        /// Which text.
+        purpose: Purpose,
+        /// How many short messages it takes.
+        parts: usize,
+    },
+    /// Carriers refuse messages whose signature has another form.
     #[error("the signature {0:?} is not of the form 【…】")]
     Signature(String),
 }
@@ -165,12 +194,20 @@ pub enum Fault {
 /// Why a message cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
+    /// This kind of message is not sent here.
     #[error("there is no template for {0}")]
     NoTemplate(Purpose),
+    /// The template is not sound; `validate` would have said so.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// The template needs a value that was not given or is blank.
     #[error("{purpose}: no value for {{{place}}}")]
-    NoValue { purpose: Purpose, place: Place },
+    NoValue {
+        /// Which text.
+        purpose: Purpose,
+        /// What is missing.
+        place: Place,
+    },
 }
 
 impl Templates {

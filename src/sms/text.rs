@@ -59,8 +59,10 @@ pub struct Segments {
 /// Why a text cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
+    /// No characters at all.
     #[error("the text is empty")]
     Empty,
+    /// How many parts it would take.
     #[error("the text needs {0} parts; {MAX_PARTS} is the most")]
     TooLong(usize),
 }

@@ -15,20 +15,28 @@ const LOCK: &str = "hotline.lock";
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
+    /// The lock is held.
     #[error(
         "{folder}: another hotline{by} uses this data folder (数据目录正被另一个 hotline 使用): end that one, or give this \
          one a folder of its own (--data, or `data` in the settings)"
     )]
     InUse {
+        /// Its path, as it was given.
         folder: PathBuf,
         /// ` (process 4711)`, where it is known.
         by: String,
     },
+    /// It cannot be made, or nothing can be written there.
     #[error(
         "{folder}: the data folder cannot be written (数据目录不可写): {error}; let this user write there, or set another \
          (--data, or `data` in the settings)"
     )]
-    Unwritable { folder: PathBuf, error: io::Error },
+    Unwritable {
+        /// Its path, as it was given.
+        folder: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
 }
 
 /// A data folder that this process alone uses, until the value is dropped.

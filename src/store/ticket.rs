@@ -319,6 +319,15 @@ impl Store {
         }
     }
 
+    /// The call that a ticket came of.
+    pub async fn ticket_call(&self, no: &TicketNo) -> Result<Option<CallId>> {
+        let row = sqlx::query("SELECT call_id FROM ticket WHERE no = $1")
+            .bind(no.as_str())
+            .fetch_optional(self.reader())
+            .await?;
+        row.map_or(Ok(None), |row| Ok(row.int_opt("call_id")?.map(|call| CallId(call as u64))))
+    }
+
     async fn with_assignments(&self, ticket: Ticket) -> Result<Case> {
         let assignments = self.assignments_of(ticket.id).await?;
         Ok(Case { ticket, assignments })

@@ -33,83 +33,249 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     /// The record was made.
-    Created { class: Class },
+    Created {
+        /// A contact that is not sorted yet, where a call made it.
+        class: Class,
+    },
     /// It became a request.
-    Registered { due_at: UnixMillis },
+    Registered {
+        /// When the citizen's time is up.
+        due_at: UnixMillis,
+    },
     /// Answered on the call.
-    DirectlyAnswered { answer: String },
+    DirectlyAnswered {
+        /// What the citizen was told.
+        answer: String,
+    },
     /// Not for this hotline.
-    Rejected { code: String, referred_to: String },
+    Rejected {
+        /// The reason's code, as the city lists them.
+        code: String,
+        /// Where the citizen was told to turn; may be empty.
+        referred_to: String,
+    },
     /// It was no request.
-    Completed { kind: ContactKind, note: String, chases: Option<TicketNo> },
+    Completed {
+        /// What kind of contact it was.
+        kind: ContactKind,
+        /// The agent's words; may be empty.
+        note: String,
+        /// The open ticket that the citizen asked after (来电催办).
+        chases: Option<TicketNo>,
+    },
     /// What was written down was corrected; the values before.
-    Amended { matter: Option<Matter>, citizen: Option<Citizen> },
+    Amended {
+        /// None where it was not touched.
+        matter: Option<Matter>,
+        /// None where it was not touched.
+        citizen: Option<Citizen>,
+    },
     /// Given to a unit.
     Dispatched {
+        /// The new assignment.
         assignment: AssignmentId,
+        /// Who gets it.
         unit: UnitCode,
+        /// Lead or assist.
         role: UnitRole,
+        /// The time allowed, frozen here.
         rule: Rule,
+        /// When the unit must have replied.
         due_at: UnixMillis,
+        /// The dispatcher's words; may be empty.
         note: String,
+        /// It cannot be returned.
         designated: bool,
     },
     /// Something is asked of the citizen.
-    SupplementAsked { assignment: Option<AssignmentId>, question: String },
+    SupplementAsked {
+        /// Whose unit asks; none where a dispatcher does.
+        assignment: Option<AssignmentId>,
+        /// What is asked.
+        question: String,
+    },
     /// The citizen answered.
-    Supplied { text: String },
+    Supplied {
+        /// What the citizen said.
+        text: String,
+    },
     /// The citizen could not be reached.
-    ContactFailed { tries: u32, note: String },
+    ContactFailed {
+        /// How many contacts have failed by now; at the policy's limit the ticket is closed.
+        tries: u32,
+        /// May be empty.
+        note: String,
+    },
     /// Handled as part of another.
-    Merged { into: TicketNo },
+    Merged {
+        /// The ticket that stays.
+        into: TicketNo,
+    },
     /// Stands alone again.
-    Split { from: Option<TicketNo>, reason: String },
+    Split {
+        /// The ticket that it was part of.
+        from: Option<TicketNo>,
+        /// May be empty.
+        reason: String,
+    },
     /// Void.
-    Voided { reason: String },
+    Voided {
+        /// Why it should not have been registered.
+        reason: String,
+    },
     /// Signed for.
-    Signed { assignment: AssignmentId, in_time: bool },
+    Signed {
+        /// Which one.
+        assignment: AssignmentId,
+        /// By the assignment's `sign_due_at`.
+        in_time: bool,
+    },
     /// On site.
-    Arrived { assignment: AssignmentId },
+    Arrived {
+        /// Which one.
+        assignment: AssignmentId,
+    },
     /// Progress.
-    Progress { assignment: AssignmentId, text: String },
+    Progress {
+        /// Which one.
+        assignment: AssignmentId,
+        /// What has been done so far.
+        text: String,
+    },
     /// The unit is done.
-    Replied { assignment: AssignmentId, text: String, contacted: Option<String>, in_time: bool },
+    Replied {
+        /// Which one.
+        assignment: AssignmentId,
+        /// What was done.
+        text: String,
+        /// 谁办理谁答复: when and how the unit told the citizen.
+        contacted: Option<String>,
+        /// By the assignment's `due_at`.
+        in_time: bool,
+    },
     /// The unit says that it is not theirs.
-    ReturnRequested { assignment: AssignmentId, reason: String },
+    ReturnRequested {
+        /// Which one.
+        assignment: AssignmentId,
+        /// Why it is not theirs.
+        reason: String,
+    },
     /// Returned.
-    ReturnGranted { assignment: AssignmentId },
+    ReturnGranted {
+        /// Which one; another unit's begins with a `dispatched` of its own.
+        assignment: AssignmentId,
+    },
     /// The unit keeps it.
-    ReturnRefused { assignment: AssignmentId, reason: String },
+    ReturnRefused {
+        /// Which one.
+        assignment: AssignmentId,
+        /// Why it is theirs after all.
+        reason: String,
+    },
     /// Designated: it cannot be returned any more.
-    Designated { assignment: AssignmentId },
+    Designated {
+        /// Which one.
+        assignment: AssignmentId,
+    },
     /// More time is asked for.
-    ExtensionRequested { assignment: AssignmentId, days: u32, reason: String },
+    ExtensionRequested {
+        /// Which one.
+        assignment: AssignmentId,
+        /// Working days more.
+        days: u32,
+        /// What takes so long.
+        reason: String,
+    },
     /// More time.
-    ExtensionGranted { assignment: AssignmentId, due_at: UnixMillis },
+    ExtensionGranted {
+        /// Which one.
+        assignment: AssignmentId,
+        /// When it is due now.
+        due_at: UnixMillis,
+    },
     /// No more time.
-    ExtensionRefused { assignment: AssignmentId, reason: String },
+    ExtensionRefused {
+        /// Which one.
+        assignment: AssignmentId,
+        /// May be empty.
+        reason: String,
+    },
     /// The unit's clock stands still.
-    Suspended { assignment: AssignmentId, reason: String },
+    Suspended {
+        /// Which one.
+        assignment: AssignmentId,
+        /// What is waited for.
+        reason: String,
+    },
     /// The unit's clock goes on.
-    Resumed { assignment: AssignmentId, due_at: UnixMillis },
+    Resumed {
+        /// Which one.
+        assignment: AssignmentId,
+        /// When it is due now, later by as long as it was suspended.
+        due_at: UnixMillis,
+    },
     /// Taken back.
-    Recalled { assignment: AssignmentId, reason: String },
+    Recalled {
+        /// Which one.
+        assignment: AssignmentId,
+        /// `withdrawn`, `unsupplied` or `void` where the ticket ended under it, else the dispatcher's words.
+        reason: String,
+    },
     /// Need not reply.
-    Waived { assignment: AssignmentId, reason: String },
+    Waived {
+        /// Which one; always an assisting unit's.
+        assignment: AssignmentId,
+        /// May be empty.
+        reason: String,
+    },
     /// The reply is good.
-    Accepted { note: String },
+    Accepted {
+        /// The reviewer's words; may be empty.
+        note: String,
+    },
     /// To be handled again.
-    Redone { assignment: AssignmentId, reason: String, due_at: UnixMillis },
+    Redone {
+        /// The lead's.
+        assignment: AssignmentId,
+        /// What the reply lacks.
+        reason: String,
+        /// When it is due again.
+        due_at: UnixMillis,
+    },
     /// The citizen was asked, or could not be.
-    FollowedUp { result: Verdict, solved: Option<bool>, note: String },
+    FollowedUp {
+        /// The verdict, or that nobody was reached.
+        result: Verdict,
+        /// Whether the citizen calls the matter solved; none where that was not asked.
+        solved: Option<bool>,
+        /// May be empty.
+        note: String,
+    },
     /// Urged.
-    Urged { times: u32, note: String },
+    Urged {
+        /// How often by now.
+        times: u32,
+        /// What the citizen said; may be empty.
+        note: String,
+    },
     /// The centre is done.
-    Closed { outcome: Outcome, note: String },
+    Closed {
+        /// In which way.
+        outcome: Outcome,
+        /// The answer, the explanation or the reason.
+        note: String,
+    },
     /// Laid away.
     Archived {},
     /// A due time was computed again because the calendar changed.
-    DueMoved { assignment: Option<AssignmentId>, from: UnixMillis, to: UnixMillis },
+    DueMoved {
+        /// Whose; none where it is the citizen's own.
+        assignment: Option<AssignmentId>,
+        /// Before.
+        from: UnixMillis,
+        /// After.
+        to: UnixMillis,
+    },
 }
 
 impl What {

@@ -192,8 +192,28 @@ macro_rules! named {
 named! {
     /// How a matter came in.
     Channel {
-        #[default] Phone = "phone", Web = "web", Video = "video", Sms = "sms", WeChat = "we_chat", Fax = "fax",
-        App = "app", Chat = "chat", Patrol = "patrol", VideoCollection = "video_collection", Province = "province",
+        /// 电话: 12345 itself or an alias.
+        #[default] Phone = "phone",
+        /// 网站
+        Web = "web",
+        /// 视频: a video call.
+        Video = "video",
+        /// 短信: sent to the access number.
+        Sms = "sms",
+        /// 微信
+        WeChat = "we_chat",
+        /// 传真
+        Fax = "fax",
+        /// 手机客户端
+        App = "app",
+        /// 在线客服: live chat, also for the deaf.
+        Chat = "chat",
+        /// 巡查采集: reported by a collector on the street.
+        Patrol = "patrol",
+        /// 视频采集: seen by a camera.
+        VideoCollection = "video_collection",
+        /// 省派工单: sent down by the province's hotline.
+        Province = "province",
     }
 }
 
@@ -219,7 +239,14 @@ named! {
 
 named! {
     /// How fast the matter must be handled.
-    Urgency { #[default] Normal = "normal", Urgent = "urgent", Emergency = "emergency", }
+    Urgency {
+        /// 一般
+        #[default] Normal = "normal",
+        /// 紧急
+        Urgent = "urgent",
+        /// 特急: due on the same day unless the policy says otherwise.
+        Emergency = "emergency",
+    }
 }
 
 /// Where a ticket came from; never changes.

@@ -15,6 +15,7 @@ mod events;
 mod health;
 mod hotlines;
 mod idempotency;
+mod logs;
 mod messages;
 mod queues;
 mod recordings;

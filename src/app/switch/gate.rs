@@ -4,6 +4,7 @@
 use super::{MediaPort, Switch};
 use crate::{
     acd::message as acd,
+    app::story,
     call::{
         Call,
         message::{DialTarget, NewCall, Route},
@@ -24,6 +25,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 /// A SIP profile in force: where we listen, who may speak, where its numbers lead.
 #[derive(Clone, Debug)]
 pub struct Profile {
+    /// As its file says.
     pub settings: config::Profile,
     /// Where each of the settings' numbers leads, in their order.
     pub routes: Vec<RouteTo>,
@@ -54,15 +56,22 @@ impl Profile {
 /// Where to.
 #[derive(Clone, Debug)]
 pub enum RouteTo {
+    /// A flow, loaded.
     Flow(Arc<IvrFlow>),
+    /// Straight to a queue.
     Queue(QueueName),
+    /// Another party is rung.
     Bridge {
+        /// Its SIP URI.
         uri: String,
+        /// Whether the talk is recorded.
         recorded: bool,
     },
     /// The conference room of the dialled number.
     Room,
+    /// This clip, again and again.
     PlayLoop(String),
+    /// Answered, then silence.
     Hold,
 }
 
@@ -106,35 +115,35 @@ impl<M: MediaPort> Switch<M> {
     pub(super) fn invited(&mut self, now: Now, leg: LegId, flow: Flow, request: &Request) {
         let config = self.config.clone();
         let Some(profile) = self.profile_of(flow.local).cloned() else {
-            return self.refuse(now, leg, 403, &reason(21));
+            return self.refuse(now, leg, (flow, request), 403, &reason(21));
         };
         if !self.allowed(&profile, flow.remote.ip()) {
-            return self.refuse(now, leg, 403, &reason(21));
+            return self.refuse(now, leg, (flow, request), 403, &reason(21));
         }
         let user = match profile.settings.auth {
             Auth::None => None,
             Auth::Digest => match self.authenticated(now, flow, request) {
                 Ok(user) => Some(user),
-                Err(challenges) => return self.refuse(now, leg, 401, &challenges),
+                Err(challenges) => return self.refuse(now, leg, (flow, request), 401, &challenges),
             },
         };
         if self.draining {
-            return self.refuse(now, leg, 503, &later(41));
+            return self.refuse(now, leg, (flow, request), 503, &later(41));
         }
         let dialled = dialled_number(&request.uri);
         let Some((route, ticket, cdr)) = profile.route(&dialled) else {
-            return self.refuse(now, leg, 404, &reason(1));
+            return self.refuse(now, leg, (flow, request), 404, &reason(1));
         };
         let agent = user.as_ref().and_then(|user| self.acd.agent_at(&user.as_str().into())).cloned();
         let from = user.unwrap_or_else(|| caller_number(request));
-        let sip_call_id =
-            request.headers.call_id().map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
+        let sip_call_id = sip_call_id(request);
         let id = CallId(self.ids.next());
         if let Err(full) = self.admission.begin(now.mono, &profile.settings.name, &profile.settings.limits, id) {
             let labels = [("profile", profile.settings.name.clone()), ("limit", full.name().to_owned())];
             metrics::counter!("hotline_calls_limited_total", &labels).increment(1);
-            return self.refuse(now, leg, 503, &later(42));
+            return self.refuse(now, leg, (flow, request), 503, &later(42));
         }
+        story::came(id, &profile.settings.name, flow, &sip_call_id, (&from, &dialled), route_name(&route));
         let new = NewCall {
             call: id,
             leg,
@@ -171,7 +180,12 @@ impl<M: MediaPort> Switch<M> {
             (Verdict::Ok, Some(given)) if claimed.as_deref() == Some(given.username.as_str()) => {
                 return Ok(given.username);
             }
-            (verdict, _) => verdict == Verdict::Stale,
+            (verdict, given) => {
+                if given.is_some() && verdict != Verdict::Stale {
+                    tracing::info!(target: "hotline::gate", %source, method = %request.method, "credentials were refused");
+                }
+                verdict == Verdict::Stale
+            }
         };
         let md5_only = self.knows_md5_alone(flow, request);
         Err(self
@@ -191,10 +205,27 @@ impl<M: MediaPort> Switch<M> {
     }
 
     /// Refuses an INVITE that never became a call.
-    fn refuse(&mut self, now: Now, leg: LegId, status: u16, headers: &[Header]) {
+    fn refuse(&mut self, now: Now, leg: LegId, (flow, request): (Flow, &Request), status: u16, headers: &[Header]) {
+        story::refused(flow, &sip_call_id(request), status);
         metrics::counter!("hotline_calls_refused_total", "status" => status.to_string()).increment(1);
         // Cancelled in the same instant: then it is answered already.
         let _ = self.endpoint.reject(now, leg, status, "", headers);
+    }
+}
+
+fn sip_call_id(request: &Request) -> String {
+    request.headers.call_id().map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default()
+}
+
+/// What a route is called in the log.
+const fn route_name(route: &Route) -> &'static str {
+    match route {
+        Route::Flow(_) => "flow",
+        Route::Queue(_) => "queue",
+        Route::Dial { .. } => "dial",
+        Route::Room(_) => "room",
+        Route::PlayLoop(_) => "play_loop",
+        Route::Hold => "hold",
     }
 }
 

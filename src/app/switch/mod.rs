@@ -8,10 +8,11 @@
 mod admission;
 mod gate;
 mod outbound;
+mod reconfigure;
 mod registration;
 
 use crate::{
-    acd::{Acd, message as acd},
+    acd::{Acd, message as acd, reconfigure::Rostered},
     call::{
         Call, Command, Rejected,
         cdr::{CallRecord, Ending, What, Whose},
@@ -31,7 +32,7 @@ use crate::{
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -39,10 +40,12 @@ use std::{
 };
 
 pub use gate::{Profile, RouteTo};
+pub use reconfigure::{Change, Leftover};
 
 /// What the switch decides by; replaced whole when settings change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
+    /// Those that are enabled.
     pub profiles: Vec<Profile>,
     /// Digest secrets by user.
     pub credentials: HashMap<String, Ha1Set>,
@@ -50,9 +53,11 @@ pub struct Config {
     pub hotlines: HashMap<HotlineNo, HotlineEntry>,
     /// Agents who sign in by registering their telephone, by its extension.
     pub seats: HashMap<Extension, Seat>,
+    /// The digest's realm, of which the credentials are a part.
     pub realm: String,
     /// This host's own addresses, which an access list may name as `local`.
     pub own_addresses: Vec<IpAddr>,
+    /// What new calls are made with.
     pub call: Arc<call::Settings>,
 }
 
@@ -84,6 +89,7 @@ impl Config {
 /// A departmental hotline: where it leads, and when.
 #[derive(Clone, Debug)]
 pub struct HotlineEntry {
+    /// Where it is rung, or why it never is.
     pub target: Result<HotlineTarget, HotlineRefusal>,
     /// The calendar of its opening hours; None: always open.
     pub calendar: Option<String>,
@@ -92,7 +98,9 @@ pub struct HotlineEntry {
 /// An agent who signs in by registering a telephone.
 #[derive(Clone, Debug)]
 pub struct Seat {
+    /// 工号.
     pub agent: AgentNo,
+    /// Levels 1–9 by skill.
     pub skills: Vec<(String, u8)>,
     /// Ready at once.
     pub ready: bool,
@@ -105,18 +113,24 @@ pub trait MediaPort {
     /// # Errors
     /// No port is free, or the system refused.
     fn open(&mut self, group: CallId, leg: LegId) -> io::Result<SocketAddr>;
+    /// Hands a command to the engine; one that does not fit is dropped and counted.
     fn command(&mut self, group: CallId, command: media::Command);
+    /// Closes the sockets of a leg; nothing happens where they are closed.
     fn close(&mut self, group: CallId, leg: LegId);
 }
 
 /// What the switch is told, beside time.
 #[derive(Debug)]
 pub enum Input {
+    /// A SIP message came, or can no longer be sent.
     Sip(endpoint::Input),
+    /// The media engine told something of a call.
     Media(media::CallEvent),
     /// The spool made the record of an accepted call durable, or could not.
     Spooled {
+        /// Which one.
         call: CallId,
+        /// False: it could not be written, and the call is refused with 503.
         durable: bool,
     },
     /// A change to agents by API.
@@ -128,47 +142,71 @@ pub enum Input {
 /// What the switch wants done.
 #[derive(Debug)]
 pub enum Output {
+    /// A SIP message to be sent.
     Transmit {
+        /// Where to.
         flow: Flow,
+        /// The whole message.
         bytes: Bytes,
     },
     /// Make this accepted call durable, then say `Spooled`.
     Spool(Box<CallRecord>),
     /// The record changed; a milestone also goes to the spool.
     Changed {
+        /// The record so far.
         record: Box<CallRecord>,
+        /// A restart must know of the change.
         milestone: bool,
     },
     /// A dialog came to be: kept, so that it can be ended after a crash.
     Dialog {
+        /// Whose dialog.
         call: CallId,
+        /// Whose, within the call.
         leg: LegId,
+        /// What is needed to send a BYE.
         snapshot: Box<DialogSnapshot>,
     },
+    /// Something for the event stream and the ticket's history.
     Said {
+        /// Which call.
         call: CallId,
+        /// What happened.
         said: Said,
     },
     /// The call is over, its record complete.
     Over(Box<CallRecord>),
+    /// A recording is sealed and on the disk.
     RecordingDone {
+        /// Whose.
         call: CallId,
+        /// `media::Event::RecordingDone`, with its length and flags.
         event: media::Event,
     },
+    /// An agent's state to be shown is another.
     AgentChanged {
+        /// Who; [`Switch::acd`] has its present state.
         agent: AgentNo,
     },
+    /// A queue's state to be shown is another.
     QueueChanged {
+        /// Which one; [`Switch::acd`] has its present state.
         queue: QueueName,
     },
+    /// A change of an agent's presence, for the reports.
     AgentTransition(acd::AgentTransition),
+    /// A telephone's first registration came, or its last one went.
     Registered {
+        /// Whose.
         extension: Extension,
+        /// Whether it can be rung now.
         registered: bool,
     },
     /// Where a telephone can be reached changed: kept, so that it can be rung after a restart.
     Bindings {
+        /// Whose.
         extension: Extension,
+        /// All that it has now, those over connections left out.
         bindings: Vec<BindingSnapshot>,
     },
 }
@@ -193,6 +231,8 @@ pub struct Held {
 /// The switch of one shard.
 pub struct Switch<M> {
     config: Arc<Config>,
+    /// The agents by the settings; empty until these are changed for the first time.
+    roster: BTreeMap<AgentNo, Rostered>,
     ids: IdGen,
     endpoint: Endpoint,
     registrar: Registrar,
@@ -216,13 +256,21 @@ pub struct Switch<M> {
 
 /// What a switch is built of.
 pub struct Parts<M> {
+    /// What it decides by at first.
     pub config: Arc<Config>,
+    /// Where new ids come from.
     pub ids: IdGen,
+    /// SIP's transactions and dialogs.
     pub endpoint: Endpoint,
+    /// Where telephones can be reached.
     pub registrar: Registrar,
+    /// Challenges and digests.
     pub auth: Authenticator,
+    /// Queues and agents.
     pub acd: Acd,
+    /// The media side.
     pub media: M,
+    /// For what must not be guessed, such as nonces.
     pub rng: StdRng,
 }
 
@@ -233,6 +281,7 @@ impl<M: MediaPort> Switch<M> {
         endpoint.set_access(config.access());
         Switch {
             config,
+            roster: BTreeMap::new(),
             ids,
             endpoint,
             registrar,
@@ -330,12 +379,6 @@ impl<M: MediaPort> Switch<M> {
     pub fn new_day(&mut self, now: Now) {
         self.acd.new_day(now);
         self.settle(now);
-    }
-
-    /// Settings changed: calls in progress keep what they began with.
-    pub fn reconfigure(&mut self, config: Arc<Config>) {
-        self.endpoint.set_access(config.access());
-        self.config = config;
     }
 
     /// The ACD, for the live page.
@@ -536,6 +579,7 @@ impl<M: MediaPort> Switch<M> {
     }
 
     fn follow(&mut self, now: Now, id: CallId) {
+        let _lines_are_its_own = tracing::debug_span!("call", call = %id).entered();
         while let Some(output) = self.calls.get_mut(&id).and_then(Call::poll_output) {
             self.call_output(now, id, output);
         }

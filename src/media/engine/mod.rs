@@ -61,25 +61,37 @@ pub trait Sink {
 /// What the writers of recordings are given. `Start` and `Stop` must not be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
+    /// A recording begins; frames of it follow.
     Start {
+        /// The call that is recorded.
         call: CallId,
+        /// The id by which frames and the end name it.
         recording: RecordingId,
+        /// When it begins; frames are placed from here.
         wall: UnixMillis,
     },
     /// What a leg said.
     Frame {
+        /// Which one it belongs to.
         recording: RecordingId,
+        /// Who said it.
         leg: LegId,
+        /// Where in the stereo picture that leg is.
         side: Side,
+        /// What `payload` is.
         codec: Codec,
         /// When it came, in milliseconds since the start.
         at_ms: u32,
+        /// Of its RTP packet: its place among the leg's frames.
         timestamp: u32,
         /// At most 480 octets.
         payload: &'a [u8],
     },
+    /// A recording ends; the file is to be sealed.
     Stop {
+        /// Which one.
         recording: RecordingId,
+        /// From `Start` to now, pauses included.
         length: Duration,
         /// Frames were lost on the way to the writer.
         gap: bool,
@@ -89,12 +101,16 @@ pub enum Record<'a> {
 /// Why a command was not carried out. Races at a leg's end make them normal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    /// The leg was removed, never added, or is another call's.
     #[error("the call has no such leg")]
     NoLeg,
+    /// The recording has ended, or it never began.
     #[error("the call has no such recording, or nothing is recorded here")]
     NoRecording,
+    /// A leg or a recording of that id is here, and may not be added anew.
     #[error("it is there already")]
     Exists,
+    /// A key that cannot be sent as an RFC 4733 event.
     #[error("not a key, no telephone-event agreed, or too many keys wait")]
     Digit,
 }
@@ -127,14 +143,19 @@ struct Recording {
 /// What went by in one engine, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// RTP datagrams that came, whatever became of them.
     pub received: u64,
+    /// RTP packets that went out: forwarded, played and mixed.
     pub sent: u64,
+    /// Datagrams that were dropped because they came from elsewhere than the leg's peer.
     pub foreign: u64,
+    /// Datagrams that are no RTP or RTCP, or of a payload type that was not agreed.
     pub malformed: u64,
     /// Frames that the writers' ring had no room for.
     pub unrecorded: u64,
     /// Keys that came faster than anybody presses them.
     pub keys_held_back: u64,
+    /// Commands that were not carried out.
     pub refused: u64,
 }
 

@@ -76,23 +76,28 @@ pub struct LegParams {
     pub remote: Option<SocketAddr>,
     /// Where RTCP goes (`a=rtcp`, or port + 1, or the same with rtcp-mux).
     pub remote_rtcp: Option<SocketAddr>,
+    /// The one codec of both directions.
     pub codec: Codec,
     /// Payload types that we send with, and that the peer sends with: they may differ by direction.
     pub send_pt: u8,
+    /// The payload type that the peer sends with.
     pub receive_pt: u8,
     /// telephone-event payload types by direction; None: the peer has none.
     pub send_dtmf: Option<u8>,
+    /// The telephone-event type that the peer sends with.
     pub receive_dtmf: Option<u8>,
     /// Packet time that we send with, 10–60 ms.
     pub ptime_ms: u8,
     /// Whether the negotiated direction lets us send and receive.
     pub send: bool,
+    /// Whether what the peer sends is heard.
     pub receive: bool,
 }
 
 /// What a leg hears when nothing is played to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// Silence: no packets are sent.
     Nothing,
     /// The other leg's audio, forwarded without decoding when the codecs agree.
     Leg(LegId),
@@ -103,7 +108,9 @@ pub enum Source {
 /// On which side of the stereo recording a leg is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
+    /// The citizen's.
     Left,
+    /// Ours: agents, departments, supervisors.
     Right,
 }
 
@@ -113,64 +120,92 @@ pub enum Command {
     /// The leg's sockets are open (the shell did that); it sends and receives nothing yet.
     /// For a leg that is there already only the policy changes.
     AddLeg {
+        /// The new leg's id, unique among all calls.
         leg: LegId,
+        /// From where its packets are taken.
         learn: LearnPolicy,
     },
     /// The result of an offer/answer.
     SetParams {
+        /// Whose exchange it was.
         leg: LegId,
+        /// What it came to; all of the old ones are forgotten.
         params: LegParams,
     },
     /// Frees the leg after an RTCP BYE and tells its figures; its sockets are closed by the shell. With a call's last
     /// leg its recordings end.
     RemoveLeg {
+        /// The one to be freed.
         leg: LegId,
     },
+    /// Sets what the leg hears while nothing is played to it.
     Hear {
+        /// Who hears.
         leg: LegId,
+        /// What it hears; legs of its own call alone.
         source: Source,
     },
     /// Plays clips one after the other (again and again with `repeat`) in place of the source. Replaces what plays.
     Play {
+        /// Who hears it.
         leg: LegId,
+        /// Given back in `PlayDone`.
         id: PlayId,
+        /// In their order.
         clips: Vec<Arc<Clip>>,
+        /// Begin again after the last clip, until stopped or replaced.
         repeat: bool,
     },
+    /// Stops what plays; the leg hears its source again, and no `PlayDone` follows.
     StopPlay {
+        /// Who hears it.
         leg: LegId,
     },
     /// Sends one key as RFC 4733 events.
     SendDigit {
+        /// To whom it is sent.
         leg: LegId,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
         digit: char,
+        /// 40 ms to 5 s; brought into these bounds.
         length: Duration,
     },
     /// Whether keys that this leg presses are passed on to whoever hears it, besides being told. Off at first.
     ForwardDigits {
+        /// Who presses.
         leg: LegId,
+        /// Whether they are passed on from now on.
         on: bool,
     },
     /// Asks for the leg's figures so far.
     AskStats {
+        /// Whose; `Event::Stats` answers.
         leg: LegId,
     },
     /// Begins a recording; legs are added to it by `RecordLeg`. Refused where nothing is recorded.
     StartRecording {
+        /// A new id; one recording or several a call.
         recording: RecordingId,
     },
     /// What the leg says is written on this side from now on. A leg is in one recording at a time.
     RecordLeg {
+        /// One of the same call.
         recording: RecordingId,
+        /// Who is recorded.
         leg: LegId,
+        /// Where it is written.
         side: Side,
     },
     /// While paused both sides are written as silence.
     PauseRecording {
+        /// Which one.
         recording: RecordingId,
+        /// False goes on writing.
         paused: bool,
     },
+    /// Ends a recording; `Event::RecordingDone` follows when the writer has sealed it.
     StopRecording {
+        /// Which one.
         recording: RecordingId,
     },
 }
@@ -179,28 +214,65 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A key, once, however often its packets came.
-    Digit { leg: LegId, digit: char },
+    Digit {
+        /// Who pressed it.
+        leg: LegId,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        digit: char,
+    },
     /// What `Play` asked for came to its end (not sent when stopped or replaced).
-    PlayDone { leg: LegId, id: PlayId },
+    PlayDone {
+        /// Who heard it.
+        leg: LegId,
+        /// That of its `Play`.
+        id: PlayId,
+    },
     /// Neither RTP nor RTCP came for this long; repeated each 5 s. `held`: nor was any agreed, as the peer holds us
     /// (`a=inactive`, or an address of zeros).
-    Silent { leg: LegId, length: Duration, held: bool },
+    Silent {
+        /// From whom nothing came.
+        leg: LegId,
+        /// How long by now.
+        length: Duration,
+        /// Silence was agreed.
+        held: bool,
+    },
     /// Packets came again after `Silent`.
-    Heard { leg: LegId },
+    Heard {
+        /// Who is back.
+        leg: LegId,
+    },
     /// The recording is sealed and on the disk. `length` is what plays; `gap` when something was lost on the way to the
     /// writer; `failed` when the disk did not take all of it.
-    RecordingDone { recording: RecordingId, length: Duration, gap: bool, failed: bool },
+    RecordingDone {
+        /// Which one.
+        recording: RecordingId,
+        /// What plays.
+        length: Duration,
+        /// Frames were lost on the way to the writer.
+        gap: bool,
+        /// The disk did not take all of it.
+        failed: bool,
+    },
     /// A leg's figures: the last ones when it was removed.
-    Stats { leg: LegId, stats: LegStats },
+    Stats {
+        /// Whose.
+        leg: LegId,
+        /// Since the leg was added.
+        stats: LegStats,
+    },
 }
 
 /// A leg's figures, for the call's record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LegStats {
+    /// RTP packets from the leg's peer.
     pub packets_received: u64,
     /// Octets of payload.
     pub octets_received: u64,
+    /// RTP packets of any kind.
     pub packets_sent: u64,
+    /// Octets of payload.
     pub octets_sent: u64,
     /// Packets that never came, by their sequence numbers.
     pub lost: u64,
@@ -219,7 +291,9 @@ pub struct LegStats {
 /// An event and the call that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallEvent {
+    /// Whose event it is.
     pub call: CallId,
+    /// What happened.
     pub event: Event,
 }
 

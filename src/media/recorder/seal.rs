@@ -31,7 +31,9 @@ pub const LONGEST_CHUNK: usize = 1 + 2 * super::SECOND + TAG;
 /// A master key and the number by which files name it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
+    /// Stands in the clear in each file that the key seals.
     pub id: u32,
+    /// The secret; each file's key is derived from it.
     pub bytes: [u8; 32],
 }
 
@@ -44,21 +46,29 @@ impl fmt::Debug for Key {
 /// What a file says of itself in the clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// Which recording this is; part of what the file's key is made of.
     pub recording: RecordingId,
+    /// When it began, to which the audio's times are relative.
     pub start: UnixMillis,
+    /// The master key's number.
     pub key_id: u32,
+    /// Random and new for each file, for nonces repeat where it does.
     pub salt: [u8; 16],
 }
 
 /// Why a recording cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
+    /// It does not begin with the magic octets.
     #[error("not a recording")]
     NotARecording,
+    /// The format's version is not the one that this program writes.
     #[error("written by a newer version ({0})")]
     Version(u16),
+    /// Another master key is named; one that was in use before may be it.
     #[error("sealed with key {0}, not with the one given")]
     OtherKey(u32),
+    /// A chunk is not authentic, or its length is impossible.
     #[error("damaged, changed, or sealed with another key")]
     Damaged,
 }
@@ -175,6 +185,7 @@ pub struct End {
 pub enum Chunk<'a> {
     /// A-law, left and right in turn.
     Audio(&'a [u8]),
+    /// The last chunk of a whole file.
     End(End),
 }
 

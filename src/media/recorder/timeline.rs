@@ -27,12 +27,17 @@ const PATIENCE: u8 = 25;
 /// What a leg said, as it came.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
+    /// Who said it; each leg has a line of its own.
     pub leg: LegId,
+    /// Where it is laid.
     pub side: Side,
+    /// What `payload` is.
     pub codec: Codec,
     /// When it came, in milliseconds since the recording's start.
     pub at_ms: u32,
+    /// Of its RTP packet, at 8 kHz.
     pub timestamp: u32,
+    /// One octet a sample.
     pub payload: &'a [u8],
 }
 

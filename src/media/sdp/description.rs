@@ -19,16 +19,21 @@ pub const MAX_FORMATS: usize = 64;
 /// Why a body is no session description; each is answered 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SdpError {
+    /// A bound on what one message can make us read.
     #[error("session description is longer than {MAX_BODY} bytes or {MAX_LINES} lines")]
     TooLong,
+    /// A bound on what one message can make us keep.
     #[error(
         "session description has more than {MAX_MEDIA} media lines or a media line more than {MAX_FORMATS} formats"
     )]
     TooMany,
+    /// Its first line is something else; it may be no SDP at all.
     #[error("session description does not begin with v=0")]
     NoVersion,
+    /// The one session-level line besides `v=` that is not done without.
     #[error("session description has no o= line")]
     NoOrigin,
+    /// The number counts from 1, blank lines included.
     #[error("line {0} of the session description is malformed")]
     BadLine(usize),
 }
@@ -36,17 +41,22 @@ pub enum SdpError {
 /// A session description (RFC 8866).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sdp {
+    /// Its `o=` line.
     pub origin: Origin,
     /// The session-level lines after `v=` and `o=`.
     pub lines: Vec<Line>,
+    /// The media lines, whose places an answer must keep (RFC 3264 §6).
     pub media: Vec<Media>,
 }
 
 /// Who made the description, and which version of it this is (RFC 8866 §5.2). Kept as text: peers write what they like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// `-` where the peer has none.
     pub username: Bytes,
+    /// The same for as long as the session lives.
     pub session_id: Bytes,
+    /// Moves up with each change of the description.
     pub version: Bytes,
     /// Network type, address type and address; may be empty with sloppy peers.
     pub address: Bytes,
@@ -55,14 +65,20 @@ pub struct Origin {
 /// One line that is not `v=`, `o=` (session level) or `m=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
+    /// `c=`.
     Connection(Connection),
+    /// `a=`.
     Attribute {
+        /// What stands before the colon, such as `rtpmap`.
         name: Bytes,
+        /// What follows the colon; None for a flag such as `sendrecv`.
         value: Option<Bytes>,
     },
     /// Any other line, such as `s=` or `b=`, also of a kind that nobody has defined.
     Other {
+        /// The letter before the equals sign.
         kind: u8,
+        /// All that follows it.
         value: Bytes,
     },
 }
@@ -74,6 +90,7 @@ pub struct Connection {
     pub network: Bytes,
     /// `IP4` or `IP6`.
     pub kind: Bytes,
+    /// Where packets are to be sent.
     pub address: Address,
     /// What follows the first slash: a time to live, a number of addresses.
     pub suffix: Option<Bytes>,
@@ -82,7 +99,9 @@ pub struct Connection {
 /// An address, or a name that a resolver has yet to turn into one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
+    /// A literal address.
     Ip(IpAddr),
+    /// Anything else, as written.
     Host(Bytes),
 }
 
@@ -99,6 +118,7 @@ pub struct Media {
     pub protocol: Bytes,
     /// Payload types for RTP, anything else for others.
     pub formats: Vec<Bytes>,
+    /// Its own `c=`, `a=` and other lines.
     pub lines: Vec<Line>,
 }
 

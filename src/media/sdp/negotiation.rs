@@ -20,9 +20,13 @@ const USUAL_DTMF: u8 = 101;
 /// Which way audio may flow, seen from the side that says it (RFC 8866 §6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
+    /// Both ways; what is meant where nothing is said.
     SendRecv,
+    /// The sayer sends and does not listen: it holds the other side.
     SendOnly,
+    /// The sayer listens and does not send: the answer of one who is held.
     RecvOnly,
+    /// Neither way: both sides hold, or there is no music.
     Inactive,
 }
 
@@ -79,18 +83,25 @@ pub struct LocalMedia {
 /// Why an exchange failed; the session is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NegotiationError {
+    /// The peer's body cannot be read: 400.
     #[error("malformed session description: {0}")]
     Malformed(#[from] SdpError),
+    /// Nothing but video, images or refused streams: 488.
     #[error("no audio stream")]
     NoAudio,
+    /// None of its audio lines has a codec that we speak: 488.
     #[error("no common codec")]
     NoCommonCodec,
+    /// Its audio is SRTP or DTLS only: 488.
     #[error("no audio stream over plain RTP")]
     UnsupportedTransport,
+    /// There is nowhere that we could or would send to: 488.
     #[error("no usable address: none, a host name, multicast, or another address family")]
     UnusableAddress,
+    /// Both sides offered at once: 491, and each tries again later (RFC 3261 §14.1).
     #[error("our own offer is still open")]
     OfferPending,
+    /// An answer came while no offer of ours had been sent: 500, our own mistake.
     #[error("an answer without an offer")]
     NoOffer,
 }

@@ -44,16 +44,23 @@ const MOST_DEFERRED: usize = 256;
 /// What a media thread counts; read by metrics.
 #[derive(Debug, Default)]
 pub struct ThreadCounters {
+    /// Legs on this thread now.
     pub legs: AtomicU64,
+    /// RTP datagrams that came.
     pub received: AtomicU64,
+    /// RTP packets that went out.
     pub sent: AtomicU64,
+    /// Datagrams from elsewhere than the leg's peer, dropped.
     pub foreign: AtomicU64,
+    /// Datagrams that are no RTP or RTCP of the leg, dropped.
     pub malformed: AtomicU64,
     /// Frames that no recording has because the ring was full.
     pub unrecorded: AtomicU64,
+    /// Commands that came too late or made no sense, such as for a leg that had just ended.
     pub refused_commands: AtomicU64,
     /// Packets that the system did not take; a peer's closed port is counted apart.
     pub send_errors: AtomicU64,
+    /// Packets to a port that the peer's host reports as closed (ICMP).
     pub peer_closed: AtomicU64,
 }
 

@@ -21,8 +21,11 @@ use std::{
 /// What a recording turned out to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
+    /// Which one, as its header says.
     pub recording: RecordingId,
+    /// When it began.
     pub start: UnixMillis,
+    /// What plays.
     pub length: Duration,
     /// It has no end: cut short by a crash or a failed write.
     pub shortened: bool,
@@ -33,10 +36,13 @@ pub struct Summary {
 /// Why a recording cannot be read or exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
+    /// The file is not there, or the disk failed.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
+    /// It is no recording, is damaged, or is sealed with another key.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Where it should go there is no room, or no right to write.
     #[error("the WAV file cannot be written: {0}")]
     Wav(#[from] hound::Error),
 }

@@ -32,6 +32,7 @@ use std::{
 pub struct RecordingConfig {
     /// Made if it is not there.
     pub folder: PathBuf,
+    /// The master key that seals what is written.
     pub key: Key,
     /// Frames that may wait for one writer: 512 octets each.
     pub ring_slots: usize,
@@ -52,10 +53,13 @@ pub fn path(folder: &Path, recording: RecordingId) -> PathBuf {
 /// What the writers count; read by metrics.
 #[derive(Debug, Default)]
 pub struct WriterCounters {
+    /// Recordings that were begun.
     pub recordings: AtomicU64,
+    /// Seconds of stereo that were written.
     pub seconds: AtomicU64,
     /// Recordings that a failed write ended, or that could not begin. More than none is an alarm.
     pub failed: AtomicU64,
+    /// Times when what was written could not be brought to the disk.
     pub failed_syncs: AtomicU64,
 }
 

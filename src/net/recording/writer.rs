@@ -74,9 +74,10 @@ impl Writer {
             Entry::Start { call, recording, wall } => self.start(now, call, recording, wall),
             Entry::Frame { recording, leg, side, codec, at_ms, timestamp } => {
                 let Some(open) = self.open.get_mut(&recording) else { return };
-                let Open { timeline, sealer, file, seconds, .. } = open;
+                let Open { call, timeline, sealer, file, seconds, .. } = open;
                 timeline.advance(at_ms, |second| {
-                    *seconds += append(recording, file, sealer, second, &mut self.chunk, &self.syncer, &self.counters);
+                    *seconds +=
+                        append((*call, recording), file, sealer, second, &mut self.chunk, &self.syncer, &self.counters);
                 });
                 timeline.place(Frame { leg, side, codec, at_ms, timestamp, payload });
             }
@@ -91,7 +92,7 @@ impl Writer {
             Ok(kept) => Some(Arc::new(kept)),
             Err(error) => {
                 count(&self.counters.failed);
-                tracing::error!(%recording, %error, "a recording cannot begin");
+                tracing::error!(%call, %recording, %error, "a recording cannot begin");
                 None
             }
         };
@@ -117,9 +118,10 @@ impl Writer {
     fn advance(&mut self, now: Instant) {
         for (recording, open) in &mut self.open {
             let at_ms = now.saturating_duration_since(open.started).as_millis().min(u128::from(u32::MAX)) as u32;
-            let Open { timeline, sealer, file, seconds, .. } = open;
+            let Open { call, timeline, sealer, file, seconds, .. } = open;
             timeline.advance(at_ms, |second| {
-                *seconds += append(*recording, file, sealer, second, &mut self.chunk, &self.syncer, &self.counters);
+                *seconds +=
+                    append((*call, *recording), file, sealer, second, &mut self.chunk, &self.syncer, &self.counters);
             });
         }
     }
@@ -129,7 +131,15 @@ impl Writer {
         let Open { call, mut timeline, mut sealer, mut file, mut seconds, .. } = open;
         let samples = (length.as_micros() / 125) as u64;
         timeline.finish(samples, |second| {
-            seconds += append(recording, &mut file, &mut sealer, second, &mut self.chunk, &self.syncer, &self.counters);
+            seconds += append(
+                (call, recording),
+                &mut file,
+                &mut sealer,
+                second,
+                &mut self.chunk,
+                &self.syncer,
+                &self.counters,
+            );
         });
         // After a failed write what plays ends with the last second before it.
         let failed = file.is_none();
@@ -139,7 +149,7 @@ impl Writer {
             let ended = sealer.end(end, &mut self.chunk).map_err(io::Error::other);
             if let Err(error) = ended.and_then(|()| (&kept.file).write_all(&self.chunk)) {
                 count(&self.counters.failed);
-                tracing::error!(%recording, %error, "a recording's end cannot be written");
+                tracing::error!(%call, %recording, %error, "a recording's end cannot be written");
             }
             self.syncer.written(kept);
         }
@@ -150,7 +160,7 @@ impl Writer {
 /// Appends a sealed second with one write; gives how many were written. A failed write ends the recording: its torn
 /// chunk is not read.
 fn append(
-    recording: RecordingId,
+    (call, recording): (CallId, RecordingId),
     file: &mut Option<Arc<Kept>>,
     sealer: &mut Sealer,
     second: &[u8],
@@ -168,7 +178,7 @@ fn append(
         }
         Err(error) => {
             count(&counters.failed);
-            tracing::error!(%recording, %error, "a recording cannot be written any more");
+            tracing::error!(%call, %recording, %error, "a recording cannot be written any more");
             *file = None;
             0
         }

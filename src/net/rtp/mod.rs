@@ -51,10 +51,13 @@ impl MediaConfig {
 /// Why a leg got no port.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// Each pair of ports in the configured range is taken.
     #[error("all RTP ports are in use")]
     Exhausted,
+    /// The system refuses it, as for want of file descriptors.
     #[error("no RTP port can be opened: {0}")]
     Io(#[from] io::Error),
+    /// Its mailbox is full, and the leg would not be heard.
     #[error("the media thread is too far behind")]
     Overloaded,
 }

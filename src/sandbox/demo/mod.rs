@@ -39,17 +39,25 @@ pub struct DemoConfig {
     pub trunk: SocketAddr,
     /// Where agents register.
     pub registrar: SocketAddr,
+    /// The exchange that plays the department.
     pub departments: Departments,
+    /// The SMS centre that the citizen's messages come to.
     pub sms_centre: Arc<dyn SmsCentre>,
     /// Finds clips such as `prompts/zh/citizen_sample_1.wav`.
     pub clips: Clips,
+    /// The citizen's number.
     pub citizen: String,
+    /// 工号; the console's user, too.
     pub agent: String,
+    /// The number of the department that the agent asks for.
     pub hotline: String,
     /// The unit that handles the ticket: its code and its user.
     pub unit: (String, String),
+    /// Console user of the dispatcher (派单员).
     pub dispatcher: String,
+    /// Console user of the reviewer (审核员).
     pub reviewer: String,
+    /// Console user of the follow-up agent (回访员).
     pub follow_up: String,
     /// Spoils this step, to show that the demo then fails.
     pub break_step: Option<StepName>,
@@ -81,22 +89,36 @@ impl DemoConfig {
 /// The steps of the story, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepName {
+    /// The agent signs in at the console, its telephone registers, and it is ready.
     SignIn,
+    /// The citizen dials 12345 and hears the welcome.
     Dial,
+    /// The agent's telephone rings and answers, and both hear each other.
     Answer,
+    /// The agent asks for the department, where a person answers.
     ThreeWay,
+    /// Each of the three hears the other two.
     Conference,
+    /// The call has exactly one ticket, which the agent registers.
     Register,
+    /// The department hangs up; citizen and agent go on.
     Leave,
+    /// The citizen hangs up, and the agent's side ends with it.
     HangUp,
+    /// The recording is there, whole and on both sides.
     Recording,
+    /// The dispatcher gives the ticket to a unit, which signs for it.
     Dispatch,
+    /// The unit replies, and the reply is accepted.
     Reply,
+    /// The citizen is asked and is satisfied: the ticket is closed.
     FollowUp,
+    /// The messages of acceptance and result have reached the citizen, with their receipts.
     Sms,
 }
 
 impl StepName {
+    /// All of them, in the order of the story.
     pub const ALL: [StepName; 13] = [
         StepName::SignIn,
         StepName::Dial,
@@ -184,12 +206,16 @@ impl FromStr for StepName {
 /// What a step came up against.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
+    /// A telephone could not do what it should.
     #[error(transparent)]
     Ua(#[from] UaError),
+    /// The API did not answer as it should.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// What was seen in the place of what was expected.
     #[error("{0}")]
     Said(String),
+    /// After so many seconds it was given up.
     #[error("{0} 秒内没有发生")]
     TimedOut(u64),
 }
@@ -197,8 +223,17 @@ pub enum Trouble {
 /// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
+    /// The story broke off.
     #[error("步骤 {step} 失败。应当:{expected}。实际:{trouble}")]
-    Step { step: StepName, expected: &'static str, trouble: Trouble },
+    Step {
+        /// Where.
+        step: StepName,
+        /// What should have come about.
+        expected: &'static str,
+        /// What did.
+        trouble: Trouble,
+    },
+    /// The story was told to its end; so many checks did not hold.
     #[error("{0} 项检查不通过")]
     Checks(usize),
 }

@@ -10,8 +10,11 @@ use std::{
 /// Something that was checked, with the figures behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
+    /// What was checked.
     pub name: String,
+    /// What was measured.
     pub figures: String,
+    /// Whether it held.
     pub passed: bool,
 }
 
@@ -23,6 +26,7 @@ pub struct Story {
 }
 
 impl Story {
+    /// A story that is printed to `out`; its seconds count from `began`.
     pub fn new(out: Box<dyn Write + Send>, began: Instant) -> Story {
         Story { out, began, checks: Vec::new() }
     }

@@ -5,8 +5,11 @@ use rand::Rng;
 /// What each party hums, in Hz.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tones {
+    /// The citizen's.
     pub citizen: f64,
+    /// The agent's.
     pub agent: f64,
+    /// The department's.
     pub department: f64,
 }
 

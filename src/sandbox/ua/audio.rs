@@ -17,7 +17,9 @@ pub const FRAME: usize = 160;
 /// A companded codec that the simulated parties speak (RFC 3551 payload types 8 and 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum G711 {
+    /// A-law, payload type 8.
     Pcma,
+    /// µ-law, payload type 0.
     Pcmu,
 }
 
@@ -125,7 +127,12 @@ pub enum Audio {
     /// No packets at all.
     Mute,
     /// A steady sine: its frequency in Hz and its level in dBov (0 is full scale).
-    Tone { hertz: f64, level: f64 },
+    Tone {
+        /// Its frequency.
+        hertz: f64,
+        /// In dBov; 0 is full scale.
+        level: f64,
+    },
     /// Samples once, then silence.
     Clip(Arc<[i16]>),
     /// Samples again and again.
@@ -133,7 +140,14 @@ pub enum Audio {
     /// Samples that somebody hands over while they are needed; silence while there are none.
     Live(Feed),
     /// A clip, then a tone.
-    ClipThenTone { clip: Arc<[i16]>, hertz: f64, level: f64 },
+    ClipThenTone {
+        /// Samples once.
+        clip: Arc<[i16]>,
+        /// The tone's frequency.
+        hertz: f64,
+        /// In dBov; 0 is full scale.
+        level: f64,
+    },
 }
 
 impl Audio {
@@ -162,8 +176,14 @@ pub struct Player {
 }
 
 impl Player {
+    /// A player at the beginning of what it says.
     pub fn new(audio: Audio) -> Self {
         Player { audio, at: 0 }
+    }
+
+    /// Leaves out so many frames.
+    pub fn skip(&mut self, frames: u32) {
+        self.at += frames as usize * FRAME;
     }
 
     /// The next 20 ms; None when the party sends nothing.

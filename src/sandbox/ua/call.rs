@@ -4,7 +4,7 @@ use super::{
     UaError,
     audio::{Audio, Player},
     engine::Command,
-    rtp::{self, Heard},
+    rtp::{self, Heard, Sign},
     sdp::Direction,
 };
 use std::{sync::Arc, time::Duration};
@@ -16,7 +16,9 @@ use tokio::{
 /// Who brought a call to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
+    /// This user agent: a BYE, a CANCEL or a refusal of ours.
     Us,
+    /// The other side.
     Peer,
     /// Nobody: an answer or an acknowledgement never came.
     Network,
@@ -25,6 +27,7 @@ pub enum Side {
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
+    /// Whose doing it was.
     pub by: Side,
     /// The SIP status; 200 for a BYE.
     pub status: u16,
@@ -35,16 +38,23 @@ pub struct Ending {
 /// How far a call has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// An INVITE is out or came, and nothing was answered yet.
     Dialing,
+    /// 180 or 183 came, or was sent.
     Ringing,
+    /// A 2xx came, or was sent.
     Answered,
+    /// It is over.
     Ended(Ending),
 }
 
 /// What is known of a call now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// How far it has come.
     pub phase: Phase,
+    /// It was answered, whatever became of it since.
+    pub answered: bool,
     /// The latest provisional status, 0 before the first.
     pub provisional: u16,
     /// A provisional response brought SDP: what is heard before the answer is the peer's.
@@ -60,6 +70,7 @@ pub struct Status {
 pub struct Invitation {
     /// The values of From and To as they came.
     pub from: String,
+    /// As it came.
     pub to: String,
     /// The user part of the Request-URI.
     pub dialled: String,
@@ -205,6 +216,11 @@ impl Call {
     /// What was heard so far.
     pub fn received(&self) -> Heard {
         self.media.heard()
+    }
+
+    /// When the sign that is listened for was first heard, and the keys that were; costs nothing.
+    pub fn sign(&self) -> Sign {
+        self.media.sign()
     }
 
     /// Waits until what is heard satisfies `wanted`, looking every 50 ms; Err after `limit`.

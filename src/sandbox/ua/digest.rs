@@ -7,14 +7,18 @@ use std::collections::HashMap;
 /// A name and a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
+    /// The user name of the digest, often the number.
     pub user: String,
+    /// In the clear.
     pub password: String,
 }
 
 /// The hash that a challenge asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Algorithm {
+    /// RFC 2617's; taken only where nothing better is offered.
     Md5,
+    /// RFC 7616's.
     Sha256,
 }
 
@@ -38,12 +42,17 @@ impl Algorithm {
 /// What a server asks for in `WWW-Authenticate` or `Proxy-Authenticate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
+    /// Whose password is meant.
     pub realm: String,
+    /// To be given back.
     pub nonce: String,
+    /// To be given back, where there is one.
     pub opaque: Option<String>,
+    /// MD5 where none is named.
     pub algorithm: Algorithm,
     /// Whether `qop=auth` is offered; without it the reply has RFC 2069's form.
     pub qop_auth: bool,
+    /// Only the nonce was too old: try again with the same password.
     pub stale: bool,
 }
 

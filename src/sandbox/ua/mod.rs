@@ -11,6 +11,7 @@ mod dialog;
 pub mod digest;
 mod engine;
 pub mod message;
+pub mod network;
 mod registration;
 pub mod rtp;
 pub mod sdp;
@@ -22,7 +23,8 @@ mod uas;
 pub use audio::{Audio, G711};
 pub use call::{Call, Ending, Invitation, Phase, Side, Status};
 pub use digest::Credentials;
-pub use rtp::Heard;
+pub use network::Network;
+pub use rtp::{Heard, Sign, Sound};
 pub use transport::Transport;
 
 use engine::{Command, Engine};
@@ -32,18 +34,30 @@ use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 /// Why something did not come about.
 #[derive(Debug, thiserror::Error)]
 pub enum UaError {
+    /// The system refuses a socket, or a message.
     #[error("socket: {0}")]
     Io(#[from] io::Error),
+    /// Nothing more comes of it.
     #[error("the user agent or the call has ended")]
     Closed,
+    /// Names are not resolved here.
     #[error("{0:?} is not a SIP address that leads to an IP address")]
     BadTarget(String),
+    /// A final answer other than 2xx.
     #[error("refused: {status} {reason}")]
-    Refused { status: u16, reason: String },
+    Refused {
+        /// The SIP status.
+        status: u16,
+        /// The reason phrase.
+        reason: String,
+    },
+    /// It was given up.
     #[error("timed out waiting for {0}")]
     TimedOut(&'static str),
+    /// Keys are sent as RFC 4733 events alone.
     #[error("the peer takes no telephone-event, or the keys are none")]
     NoKeys,
+    /// A re-INVITE has to be answered before the next.
     #[error("another offer is under way")]
     OfferPending,
 }
@@ -52,17 +66,33 @@ pub enum UaError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// 180 at once, 200 after so long.
-    Answer { after: Duration },
+    Answer {
+        /// How long it rings.
+        after: Duration,
+    },
     /// 180, then nothing until [`Call::accept`] or [`Call::refuse`].
     Ring,
     /// 183 with audio, never 200; refused with this status after so long.
-    EarlyMedia { refuse_after: Duration, status: u16 },
+    EarlyMedia {
+        /// How long the audio lasts.
+        refuse_after: Duration,
+        /// 300–699.
+        status: u16,
+    },
     /// Refused with this status after so long (486 is busy).
-    Refuse { after: Duration, status: u16 },
+    Refuse {
+        /// How long it rings.
+        after: Duration,
+        /// 300–699.
+        status: u16,
+    },
     /// Not a single response.
     Silent,
     /// 302 with this Contact URI.
-    Redirect { to: String },
+    Redirect {
+        /// The Contact's URI.
+        to: String,
+    },
 }
 
 impl Policy {
@@ -75,7 +105,9 @@ impl Policy {
 /// What becomes of incoming calls, and what their callers hear.
 #[derive(Clone, Debug)]
 pub struct Incoming {
+    /// What becomes of it.
     pub policy: Policy,
+    /// What the caller hears, early or after the answer.
     pub audio: Audio,
 }
 
@@ -86,9 +118,21 @@ pub struct CallOptions {
     pub target: String,
     /// A number, or a whole name-addr such as `"李" <sip:1@host>`.
     pub from: String,
+    /// What the peer hears.
     pub audio: Audio,
     /// Further headers, such as P-Asserted-Identity.
     pub headers: Vec<(String, String)>,
+}
+
+/// The circumstances of a user agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Conditions {
+    /// How much sound its calls make and keep.
+    pub sound: Sound,
+    /// How bad its ways are.
+    pub network: Network,
+    /// Of the network's moods.
+    pub seed: u64,
 }
 
 /// What happens at a user agent.
@@ -96,16 +140,21 @@ pub struct CallOptions {
 pub enum Event {
     /// A binding is good for so long; refreshed by itself.
     Registered {
+        /// As the registrar granted it.
         expires: Duration,
     },
     /// 0: no answer came.
     RegistrationFailed {
+        /// The registrar's final answer.
         status: u16,
     },
+    /// Somebody calls; what becomes of it the policy says.
     Incoming(Call),
     /// A request that is no call was answered: its method and body.
     Request {
+        /// Such as `MESSAGE`.
         method: String,
+        /// As text.
         body: String,
     },
 }
@@ -127,12 +176,17 @@ impl Ua {
 
     /// Opens a user agent over UDP or TCP.
     pub async fn bind_over(transport: Transport, local: SocketAddr) -> Result<Ua, UaError> {
-        let (wire, inbound) = transport::Wire::open(transport, local).await?;
+        Ua::bind_in(transport, local, Conditions::default()).await
+    }
+
+    /// Opens a user agent whose sound is thinned or whose network is bad.
+    pub async fn bind_in(transport: Transport, local: SocketAddr, conditions: Conditions) -> Result<Ua, UaError> {
+        let (wire, inbound) = transport::Wire::open(transport, local, conditions.network.sip, conditions.seed).await?;
         let local = wire.local;
         let (commands, received) = mpsc::channel(64);
         let (events, _) = broadcast::channel(256);
         let (calls, incoming) = mpsc::channel(64);
-        let engine = Engine::new(wire, commands.downgrade(), events.clone(), calls);
+        let engine = Engine::new(wire, conditions, commands.downgrade(), events.clone(), calls);
         tokio::spawn(engine.run(received, inbound));
         Ok(Ua { local, commands, events, incoming: Arc::new(Mutex::new(incoming)) })
     }
@@ -162,6 +216,11 @@ impl Ua {
     /// Takes the binding back.
     pub async fn unregister(&self) -> Result<(), UaError> {
         self.ask(|reply| Command::Unregister { reply }).await.map(drop)
+    }
+
+    /// Is gone at once, as a telephone whose plug was pulled: no word to anybody, all sockets closed.
+    pub async fn vanish(&self) {
+        let _ = self.commands.send(Command::Vanish).await;
     }
 
     /// Calls; the handle comes at once, the answer by [`Call::answered`].

@@ -9,10 +9,14 @@ use std::{
 /// Which way audio flows, seen from the side that writes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
+    /// Both ways.
     #[default]
     SendRecv,
+    /// The writer sends alone: it holds the other side.
     SendOnly,
+    /// The writer listens alone: it is held.
     RecvOnly,
+    /// Neither way.
     Inactive,
 }
 
@@ -58,6 +62,7 @@ pub struct Description {
     pub codecs: Vec<G711>,
     /// Its payload type for telephone-event at 8000.
     pub dtmf: Option<u8>,
+    /// Which way audio flows, as its writer sees it.
     pub direction: Direction,
 }
 

@@ -30,16 +30,27 @@ pub struct Counters {
 /// A number for each method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MethodCounts {
+    /// RFC 3261 section 13; re-INVITEs count too.
     pub invite: u64,
+    /// Of a 2xx and of failures alike.
     pub ack: u64,
+    /// RFC 3261 section 15.
     pub bye: u64,
+    /// RFC 3261 section 9.
     pub cancel: u64,
+    /// RFC 3261 section 11; mostly the carriers' keep-alive.
     pub options: u64,
+    /// RFC 3261 section 10, refreshes included.
     pub register: u64,
+    /// RFC 6086.
     pub info: u64,
+    /// RFC 3311.
     pub update: u64,
+    /// RFC 3515.
     pub refer: u64,
+    /// RFC 6665.
     pub notify: u64,
+    /// RFC 3428.
     pub message: u64,
     /// All the rest, so that a peer cannot make labels.
     pub other: u64,

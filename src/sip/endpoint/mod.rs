@@ -68,19 +68,26 @@ use wheel::Wheel;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
+    /// Datagrams: what is lost, our transactions repeat.
     Udp,
+    /// A byte stream in the clear, cut into messages by Content-Length.
     Tcp,
+    /// TCP under TLS; what a `sips:` URI asks for.
     Tls,
+    /// WebSocket in the clear (RFC 7118), one message a frame.
     Ws,
+    /// WebSocket over TLS (RFC 7118): what browsers speak.
     Wss,
 }
 
 /// Where a message came from, or goes to: a datagram socket and an address, or one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Flow {
+    /// How bytes travel on it.
     pub transport: Transport,
     /// Our socket's address, which also tells the profile.
     pub local: SocketAddr,
+    /// The peer's address as our socket sees it: behind NAT, the outer one.
     pub remote: SocketAddr,
     /// The connection's number; 0 for UDP. A connection that is not open yet has number 0 and is opened by the shell.
     pub connection: u64,
@@ -94,15 +101,30 @@ pub struct TransactionId(pub u64);
 #[derive(Clone, Debug)]
 pub enum Input {
     /// One whole message: a datagram, or one that `message::Framer` cut from a stream.
-    Packet { flow: Flow, bytes: Bytes },
+    Packet {
+        /// What it came by.
+        flow: Flow,
+        /// The message, start line to end of body.
+        bytes: Bytes,
+    },
     /// A connection closed, or a datagram could not be sent (RFC 3261 section 8.1.3.1, 17.1.4).
-    FlowFailed { flow: Flow },
+    FlowFailed {
+        /// The one that can no longer be sent on.
+        flow: Flow,
+    },
 }
 
 /// What the endpoint wants done.
 #[derive(Clone, Debug)]
 pub enum Output {
-    Transmit { flow: Flow, bytes: Bytes },
+    /// A message to be sent.
+    Transmit {
+        /// Where to; connection 0 with a stream transport means that one is to be opened.
+        flow: Flow,
+        /// The whole message.
+        bytes: Bytes,
+    },
+    /// Something for the endpoint's user.
     Event(Event),
 }
 
@@ -110,51 +132,132 @@ pub enum Output {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A request outside any dialog that is not INVITE: answer it with `Endpoint::respond`.
-    Request { transaction: TransactionId, flow: Flow, request: Box<Request> },
+    Request {
+        /// What the answer is given to; it goes unanswered until then.
+        transaction: TransactionId,
+        /// What it came by.
+        flow: Flow,
+        /// The request, its topmost Via stamped with the source (RFC 3261 section 18.2.1).
+        request: Box<Request>,
+    },
     /// A new INVITE; 100 has been sent. The endpoint gave it a leg.
-    Invite { leg: LegId, flow: Flow, request: Box<Request> },
+    Invite {
+        /// The new leg, which all commands about the call name.
+        leg: LegId,
+        /// What it came by.
+        flow: Flow,
+        /// The INVITE, with the offer in its body if it holds one.
+        request: Box<Request>,
+    },
     /// The final answer to a request that was sent with `Endpoint::send`: None with 408 for silence and with 503 for
     /// a dead flow.
-    Response { transaction: TransactionId, status: u16, response: Option<Box<Response>> },
+    Response {
+        /// What `Endpoint::send` returned.
+        transaction: TransactionId,
+        /// 200–699.
+        status: u16,
+        /// The message; None where no peer sent one.
+        response: Option<Box<Response>>,
+    },
     /// Something happened on a leg.
-    Leg { leg: LegId, event: LegEvent },
+    Leg {
+        /// The leg on which it happened.
+        leg: LegId,
+        /// What happened.
+        event: LegEvent,
+    },
 }
 
 /// What happens on a leg. The variants marked *over* are the last of their leg.
 #[derive(Clone, Debug)]
 pub enum LegEvent {
     /// UAS: CANCEL before the final answer; 487 was sent. Over.
-    Cancelled { request: Box<Request> },
+    Cancelled {
+        /// The CANCEL, whose Reason may say why (RFC 3326).
+        request: Box<Request>,
+    },
     /// UAS: the ACK of our 2xx came; `sdp` when our 2xx held the offer.
-    Confirmed { sdp: Option<Bytes> },
+    Confirmed {
+        /// The peer's answer.
+        sdp: Option<Bytes>,
+    },
     /// UAS: no ACK in 64·T1; BYE was sent (RFC 3261 section 13.3.1.4). Over.
     NoAck,
     /// UAC: 101–199, of any early dialog; `to_tag` tells early dialogs apart.
-    Progress { response: Box<Response>, sdp: Option<Bytes> },
+    Progress {
+        /// The provisional response.
+        response: Box<Response>,
+        /// Its session description: with one there may be early media.
+        sdp: Option<Bytes>,
+    },
     /// UAC: a 2xx; ACK was sent if the INVITE held the offer, else call `Endpoint::ack`.
-    Answered { response: Box<Response>, sdp: Option<Bytes> },
+    Answered {
+        /// The 2xx.
+        response: Box<Response>,
+        /// Its session description, an answer or an offer as the INVITE had none.
+        sdp: Option<Bytes>,
+    },
     /// UAC: a final answer other than 2xx, or 408 for silence, 503 for a dead flow (`response` None). Over.
-    Failed { status: u16, response: Option<Box<Response>> },
+    Failed {
+        /// 300–699.
+        status: u16,
+        /// The peer's final answer.
+        response: Option<Box<Response>>,
+    },
     /// The peer's re-INVITE or UPDATE: answer with `accept_offer` or `reject_offer`. `sdp` None: we must offer.
-    Offer { transaction: TransactionId, method: Method, sdp: Option<Bytes> },
+    Offer {
+        /// What the answer is given to.
+        transaction: TransactionId,
+        /// INVITE or UPDATE.
+        method: Method,
+        /// The peer's offer.
+        sdp: Option<Bytes>,
+    },
     /// The peer's ACK to our 2xx to its re-INVITE, with an answer when we offered.
-    OfferConfirmed { sdp: Option<Bytes> },
+    OfferConfirmed {
+        /// Its session description.
+        sdp: Option<Bytes>,
+    },
     /// Our re-INVITE or UPDATE was answered with 2xx.
-    OfferAnswered { sdp: Option<Bytes> },
+    OfferAnswered {
+        /// The session description of the 2xx: the peer's answer.
+        sdp: Option<Bytes>,
+    },
     /// Our re-INVITE was refused; the session stays as it was. (491 is retried inside, RFC 3261 section 14.1.)
-    OfferFailed { status: u16 },
+    OfferFailed {
+        /// The peer's, 300–699; 503 where the connection closed before it answered.
+        status: u16,
+    },
     /// Any other request inside the dialog (INFO, REFER, NOTIFY, MESSAGE…): answer with `Endpoint::respond`.
-    Request { transaction: TransactionId, request: Box<Request> },
+    Request {
+        /// What the answer is given to.
+        transaction: TransactionId,
+        /// The request.
+        request: Box<Request>,
+    },
     /// The final answer to our INFO, OPTIONS, NOTIFY… inside the dialog. An OPTIONS is also sent where the connection
     /// of the dialog has closed, to see whether the peer is still there.
-    Response { method: Method, status: u16, response: Option<Box<Response>> },
+    Response {
+        /// That of our request.
+        method: Method,
+        /// 200–699; 408 for silence, 503 where it could not be sent.
+        status: u16,
+        /// The message; None where no peer sent one.
+        response: Option<Box<Response>>,
+    },
     /// The peer's BYE; 200 was sent. Over.
-    Ended { request: Box<Request> },
+    Ended {
+        /// The BYE, whose Reason may say why (RFC 3326).
+        request: Box<Request>,
+    },
     /// Our BYE was answered or gave up. Over. (Also the end of a leg that we cancelled or rejected.)
     Gone,
     /// The peer is gone: a request inside the dialog was answered 481 or 408, or timed out (408), or there is no way
     /// to the peer any more (503), by its connection or by a new one. BYE was sent where there is a dialog. Over.
-    Lost { status: u16 },
+    Lost {
+        /// What the peer said, or what stands for its silence: 408, 481 or 503.
+        status: u16,
+    },
 }
 
 /// Why a command was not carried out; nothing has changed then.
@@ -270,6 +373,11 @@ impl Endpoint {
     /// From here on these are who may speak; what is under way goes on.
     pub fn set_access(&mut self, access: Access) {
         self.config.access = access;
+    }
+
+    /// What Via and Contact name at these local addresses, from the next message on; other addresses stay as they are.
+    pub fn advertise(&mut self, advertised: HashMap<SocketAddr, HostPort>) {
+        self.config.advertised.extend(advertised);
     }
 
     /// The totals so far.

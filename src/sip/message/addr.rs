@@ -157,5 +157,6 @@ fn parse_q(text: &[u8]) -> Option<u16> {
 pub enum Contacts {
     /// `*`: all bindings (RFC 3261 section 10.2.2).
     Star,
+    /// Addresses in their order, one or more in a well-formed message.
     List(Vec<NameAddr>),
 }

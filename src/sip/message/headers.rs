@@ -9,7 +9,9 @@ use bytes::Bytes;
 /// One header field: its name and its unfolded value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// Compact forms are read as their long names.
     pub name: HeaderName,
+    /// Without the white space round it; line folds are one space (RFC 3261 section 7.3.1).
     pub value: Bytes,
 }
 

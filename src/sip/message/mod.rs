@@ -46,16 +46,22 @@ use bytes::Bytes;
 /// A request or a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
+    /// It begins with a method.
     Request(Request),
+    /// It begins with `SIP/2.0`.
     Response(Response),
 }
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// What is asked for; methods that are not known here are kept by name.
     pub method: Method,
+    /// The Request-URI.
     pub uri: Uri,
+    /// The header fields, in their order.
     pub headers: Headers,
+    /// The body, as many bytes as Content-Length says.
     pub body: Bytes,
 }
 
@@ -66,12 +72,14 @@ pub struct Response {
     pub status: u16,
     /// The reason phrase as it came.
     pub reason: Bytes,
+    /// The header fields, in their order.
     pub headers: Headers,
+    /// The body, as many bytes as Content-Length says.
     pub body: Bytes,
 }
 
 impl Message {
-    /// The header fields.
+    /// The header fields of either.
     pub fn headers(&self) -> &Headers {
         match self {
             Message::Request(request) => &request.headers,
@@ -79,7 +87,7 @@ impl Message {
         }
     }
 
-    /// The body.
+    /// The body of either; empty where there is none.
     pub fn body(&self) -> &Bytes {
         match self {
             Message::Request(request) => &request.body,

@@ -9,6 +9,7 @@ use std::fmt;
 pub struct CSeq {
     /// Less than 2^31.
     pub number: u32,
+    /// The request's method; in a response, that of the request it answers.
     pub method: Method,
 }
 
@@ -45,8 +46,11 @@ impl From<&CSeq> for Bytes {
 /// Content-Type (RFC 3261 section 20.15).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentType {
+    /// What stands before the slash, such as `application`.
     pub kind: Token,
+    /// What stands behind the slash, such as `sdp`.
     pub subtype: Token,
+    /// What follows it, such as the `boundary` of a multipart.
     pub params: Params,
 }
 
@@ -71,7 +75,9 @@ impl ContentType {
 /// Who refreshes a session (RFC 4028 section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresher {
+    /// The side that sent the request, each time one is sent.
     Uac,
+    /// The side that answers it.
     Uas,
 }
 
@@ -80,6 +86,7 @@ pub enum Refresher {
 pub struct SessionExpires {
     /// Seconds.
     pub seconds: u32,
+    /// None where the sender leaves it to the other side.
     pub refresher: Option<Refresher>,
 }
 
@@ -112,6 +119,7 @@ impl fmt::Display for SessionExpires {
 pub struct ReasonValue {
     /// `SIP`, `Q.850`…
     pub protocol: Token,
+    /// `cause`, `text` and any other.
     pub params: Params,
 }
 
@@ -136,7 +144,7 @@ impl ReasonValue {
         self.params.get("cause").and_then(|v| lex::number(v, 999)).map(|n| n as u16)
     }
 
-    /// The text.
+    /// What it says for people, unquoted.
     pub fn text(&self) -> Option<String> {
         self.params.get_text("text")
     }
@@ -151,7 +159,9 @@ impl fmt::Display for ReasonValue {
 /// RAck (RFC 3262 section 7.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RAck {
+    /// The RSeq of the provisional response that is acknowledged.
     pub rseq: u32,
+    /// CSeq of the request which that response answers.
     pub cseq: CSeq,
 }
 
@@ -177,8 +187,11 @@ impl fmt::Display for RAck {
 /// Replaces (RFC 3891 section 6.1): the dialog that an INVITE takes the place of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaces {
+    /// That of the dialog which is to be replaced.
     pub call_id: Bytes,
+    /// The tag of the side that gets the INVITE: its own.
     pub to_tag: Bytes,
+    /// The tag of the party that is to be replaced.
     pub from_tag: Bytes,
     /// Only a dialog that is still early may be replaced.
     pub early_only: bool,
@@ -204,6 +217,7 @@ pub struct Warning {
     pub code: u16,
     /// Host and port, or a pseudonym, of who adds the warning.
     pub agent: String,
+    /// For people, unquoted.
     pub text: String,
 }
 

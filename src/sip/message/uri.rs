@@ -197,7 +197,7 @@ pub struct SipUri {
     pub user: Option<Bytes>,
     /// The password, if a colon stood in the user information.
     pub password: Option<Bytes>,
-    /// The host.
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
     pub host: Host,
     /// The port, if one was written.
     pub port: Option<u16>,
@@ -219,7 +219,9 @@ pub struct TelUri {
 /// A URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uri {
+    /// `sip:` or `sips:`.
     Sip(SipUri),
+    /// `tel:` (RFC 3966).
     Tel(TelUri),
     /// A URI of another scheme, as written.
     Other(Bytes),

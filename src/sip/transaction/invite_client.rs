@@ -43,7 +43,10 @@ pub enum Input {
     /// A 2xx.
     Success,
     /// A response of 300–699, with the value of its To field, which the ACK repeats.
-    Failure { to: Bytes },
+    Failure {
+        /// To of the response, with the tag that the ACK must carry.
+        to: Bytes,
+    },
     /// The user sent a CANCEL for the INVITE, or the dialog that it belongs to has ended.
     Abandoned,
     /// The INVITE or the ACK could not be sent.

@@ -2,7 +2,7 @@
 //!
 //! A machine knows nothing of headers, addresses or sockets. It is told what kind of message came, it holds the
 //! bytes that it may have to send again, and it says what to send and what to tell its user. Finding the machine
-//! that a message belongs to is the matter of [`key`]; building ACK and CANCEL out of an INVITE, of [`derive`].
+//! that a message belongs to is the matter of [`key`]; building ACK and CANCEL out of an INVITE, of [`mod@derive`].
 //!
 //! The shape of each machine, which every protocol machine of the house shares:
 //!

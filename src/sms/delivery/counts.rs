@@ -6,11 +6,17 @@ use serde::{Deserialize, Serialize};
 /// How many messages stand where; kept by events, so that the invariant can be checked at every moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
+    /// Messages ever written: the sum of the five that follow.
     pub created: u64,
+    /// Messages that wait to be sent, or are being sent.
     pub pending: u64,
+    /// Messages the SMS centre has and has not reported on.
     pub submitted: u64,
+    /// Messages the telephones have.
     pub delivered: u64,
+    /// Dead letters.
     pub failed: u64,
+    /// Messages that may or may not have been sent.
     pub uncertain: u64,
     /// Parts whose answer was lost, ever.
     pub answers_lost: u64,

@@ -16,11 +16,24 @@ pub enum Part {
     /// Sent, the answer was lost.
     Uncertain,
     /// The SMS centre has it under this id.
-    Accepted { smsc_id: String },
+    Accepted {
+        /// By which the receipt will name it.
+        smsc_id: String,
+    },
     /// The telephone has it.
-    Delivered { smsc_id: String },
+    Delivered {
+        /// By which the receipt named it.
+        smsc_id: String,
+    },
     /// The SMS centre could not deliver it.
-    Undelivered { smsc_id: String, state: ReceiptState, error: String },
+    Undelivered {
+        /// By which the receipt named it.
+        smsc_id: String,
+        /// What the receipt said.
+        state: ReceiptState,
+        /// The receipt's `err:` code, in the carrier's own numbering.
+        error: String,
+    },
 }
 
 impl Part {
@@ -39,9 +52,17 @@ impl Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The SMS centre took it under this id.
-    Accepted { smsc_id: String },
+    Accepted {
+        /// message_id of the submit_sm_resp.
+        smsc_id: String,
+    },
     /// It was not taken.
-    Refused { refusal: Refusal, status: u32 },
+    Refused {
+        /// What may be done about it.
+        refusal: Refusal,
+        /// The SMPP command_status; 0 where it never left.
+        status: u32,
+    },
     /// It may have been taken: the answer was lost.
     Uncertain,
 }

@@ -29,22 +29,32 @@ const TLV_MESSAGE_STATE: u16 = 0x0427;
 /// An address with its type of number and numbering plan (§5.2.5, §5.2.6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
+    /// Type of number: 0 unknown, 1 international, 2 national.
     pub ton: u8,
+    /// Numbering plan: 0 unknown, 1 ISDN (ITU-T E.164).
     pub npi: u8,
+    /// The number, or a name where `ton` is 5.
     pub digits: String,
 }
 
 /// The body of submit_sm and deliver_sm, as far as it is used (§4.4.1, §4.6.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShortMessage {
+    /// Who sends; of a receipt, the citizen's telephone.
     pub source: Address,
+    /// Who gets it; of a receipt or a citizen's message, our access number.
     pub destination: Address,
+    /// Bit 6: the user data has a header; bits 2 to 5 of a deliver_sm: 1 for a receipt (§5.2.12).
     pub esm_class: u8,
+    /// 1 asks for a receipt of the final outcome, good or bad (§5.2.17).
     pub registered_delivery: u8,
+    /// 0 the default alphabet, 8 UCS-2 (§5.2.19).
     pub data_coding: u8,
     /// short_message, or message_payload where that TLV is there.
     pub user_data: Vec<u8>,
+    /// A receipt's TLV 0x001E: the id of the message it is about.
     pub receipted_message_id: Option<String>,
+    /// A receipt's TLV 0x0427: what became of it (§5.2.28).
     pub message_state: Option<u8>,
     /// sar_msg_ref_num, sar_total_segments, sar_segment_seqnum, when all three are there.
     pub sar: Option<(u16, u8, u8)>,
@@ -53,28 +63,46 @@ pub struct ShortMessage {
 /// A PDU's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
+    /// We ask to send and to receive over one connection (§4.1.5).
     BindTransceiver {
+        /// Our name, at most 15 characters.
         system_id: String,
+        /// At most 8 characters.
         password: String,
+        /// What kind of system we are, at most 12 characters.
         system_type: String,
     },
+    /// The SMS centre's answer to the bind (§4.1.6).
     BindTransceiverResp {
+        /// Its name; empty where it refuses.
         system_id: String,
     },
+    /// A message to a citizen (§4.4.1).
     SubmitSm(ShortMessage),
+    /// Whether it was taken (§4.4.2).
     SubmitSmResp {
+        /// The SMS centre's id of it; empty where it refuses.
         message_id: String,
     },
+    /// A citizen's message or a receipt (§4.6.1).
     DeliverSm(ShortMessage),
+    /// Lets the SMS centre forget a deliver_sm (§4.6.2).
     DeliverSmResp,
+    /// Either side asks whether the other is still there (§4.11.1).
     EnquireLink,
+    /// It is (§4.11.2).
     EnquireLinkResp,
+    /// Either side wishes to end the session (§4.2.1).
     Unbind,
+    /// The session is over; the connection may be closed (§4.2.2).
     UnbindResp,
+    /// A PDU could not be read or is not known (§4.3.1).
     GenericNack,
+    /// A telephone can be reached again (§4.12.1); nothing is done about it.
     AlertNotification,
     /// A command this client does not know; its body was passed over.
     Other {
+        /// As it came.
         command_id: u32,
     },
 }
@@ -82,8 +110,11 @@ pub enum Body {
 /// The header behind the length (§3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// Which body follows; its highest bit marks a response.
     pub command_id: u32,
+    /// command_status: 0 in requests and where all is well (§5.1.3).
     pub status: u32,
+    /// sequence_number: a response repeats that of its request.
     pub sequence: u32,
 }
 
@@ -97,12 +128,16 @@ impl Header {
 /// What is wrong with a PDU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PduError {
+    /// Shorter than a header, or longer than this client takes: framing is lost.
     #[error("a command length of {0} octets is out of bounds")]
     Length(u32),
+    /// It ends before a fixed field does, or before the end that the length of short_message gives.
     #[error("the body ends in the middle of a field")]
     Truncated,
+    /// No NUL within the longest string that is read.
     #[error("a string has no end")]
     Unterminated,
+    /// A setting or an id does not fit its SMPP field, or the whole is too long.
     #[error("a string to be sent is too long or holds a NUL")]
     Unsendable,
 }

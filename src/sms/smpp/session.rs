@@ -46,9 +46,11 @@ pub struct Config {
     pub source: String,
     /// Type of number and numbering plan of the source; 0 and 1 suit a short code.
     pub source_ton: u8,
+    /// 1 is ISDN (SMPP 3.4 §5.2.6).
     pub source_npi: u8,
     /// The same of destinations; 1 and 1 are international ISDN, where `86` goes before the number.
     pub destination_ton: u8,
+    /// 1 is ISDN (SMPP 3.4 §5.2.6).
     pub destination_npi: u8,
     /// Submits without an answer at one time.
     pub window: usize,
@@ -135,22 +137,66 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Bound; the SMS centre's name for itself.
-    Connected { smsc: String },
+    Connected {
+        /// Its system_id.
+        smsc: String,
+    },
     /// Not bound any more.
-    Disconnected { why: CloseReason },
+    Disconnected {
+        /// What ended it.
+        why: CloseReason,
+    },
     /// The SMS centre took it; also a late answer to an uncertain one.
-    Submitted { message: MessageId, part: u8, smsc_id: String },
+    Submitted {
+        /// Whose part it is.
+        message: MessageId,
+        /// Which part, from 0.
+        part: u8,
+        /// The message_id by which a receipt will name it.
+        smsc_id: String,
+    },
     /// Not taken; `status` is the SMPP command_status, 0 where it never left.
-    Failed { message: MessageId, part: u8, refusal: Refusal, status: u32 },
+    Failed {
+        /// Whose part it is.
+        message: MessageId,
+        /// Which part, from 0.
+        part: u8,
+        /// What may be done about it.
+        refusal: Refusal,
+        /// The SMPP command_status.
+        status: u32,
+    },
     /// Sent, and the answer is lost.
-    Uncertain { message: MessageId, part: u8 },
+    Uncertain {
+        /// Whose part it is.
+        message: MessageId,
+        /// Which part, from 0.
+        part: u8,
+    },
     /// What became of a part; `to` is the number it went to, as the SMS centre writes it. The SMS centre keeps it until
     /// [`Input::Kept`] says that it is written down here.
-    Receipt { receipt: Receipt, to: String, unanswered: Unanswered },
+    Receipt {
+        /// Which part it is about, and what became of it.
+        receipt: Receipt,
+        /// The citizen's number.
+        to: String,
+        /// To be handed back in [`Input::Kept`].
+        unanswered: Unanswered,
+    },
     /// A citizen's message, parts joined.
-    Inbound { from: String, to: String, text: String },
+    Inbound {
+        /// The citizen's number, as the SMS centre writes it.
+        from: String,
+        /// Our access number.
+        to: String,
+        /// Decoded; where parts never came, what there is of it.
+        text: String,
+    },
     /// A PDU that could not be read or has no place here; passed over.
-    Malformed { command_id: u32 },
+    Malformed {
+        /// What it claims to be.
+        command_id: u32,
+    },
 }
 
 /// Why a connection ended.
@@ -193,12 +239,19 @@ impl CloseReason {
 /// What a time-out is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
+    /// No answer to the bind: the connection is given up.
     Bind,
+    /// No answer to a submit: it becomes uncertain.
     Response,
+    /// No answer to an enquire_link: the link is dead.
     EnquireResponse,
+    /// An enquire_link is due.
     Enquire,
+    /// The pause after a throttled or unanswered submit is over.
     PauseOver,
+    /// No answer to the unbind: the connection is closed all the same.
     Unbind,
+    /// Parts of a citizen's message have not come in time: it is told without them.
     MissingParts,
 }
 

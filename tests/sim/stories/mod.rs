@@ -13,5 +13,6 @@ mod gate;
 mod holds;
 mod network;
 mod recovery;
+mod settings;
 mod shipped;
 mod stalls;
