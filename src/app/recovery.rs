@@ -161,7 +161,7 @@ impl App {
     }
 
     async fn shortened(&self, mut row: RecordingRow) -> RecordingRow {
-        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
+        let (path, key) = (self.in_force().settings.recording.dir.join(&row.path), self.recording_key.clone());
         let found = tokio::task::spawn_blocking(move || {
             crate::net::recording::export_wav(&path, &key, std::io::Cursor::new(Vec::new()))
         });
