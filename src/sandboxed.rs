@@ -1,7 +1,7 @@
 //! The sandbox's side of the commands: the sample city, the simulated departments and SMS centre, and the demo.
 //! The one place that joins the program and its simulated world.
 
-use crate::{Running, fresh_folder, load, raise_open_files, start, start_log, start_metrics};
+use crate::{Running, fresh_folder, load, raise_open_files, source, start, start_log, start_metrics};
 use anyhow::{Context, bail};
 use hotline::{
     config::{
@@ -68,11 +68,8 @@ pub enum CityHours {
     AsWritten,
 }
 
-/// Brings the sample city into the store, and its people, hours and lanes into the settings.
-pub async fn keep_city(store: &Store, configuration: &mut Configuration, hours: CityHours) -> anyhow::Result<()> {
-    open_lanes(configuration)?;
-    let settings = &mut configuration.settings;
-    keep_hours(settings, hours)?;
+/// Brings the sample city into the store.
+pub async fn keep_city(store: &Store) -> anyhow::Result<()> {
     let cities = sample::units()?;
     let owners: HashMap<String, String> = cities.iter().map(|unit| (unit.name.clone(), unit.code.clone())).collect();
     let units = cities.into_iter().map(|unit| UnitRow {
@@ -116,6 +113,14 @@ pub async fn keep_city(store: &Store, configuration: &mut Configuration, hours: 
     let mut seen = std::collections::HashSet::new();
     hotlines.retain(|row| seen.insert(row.number.clone()));
     store.hotline_upsert(hotlines).await?;
+    Ok(())
+}
+
+/// Brings the sample city's people, hours and lanes into the settings.
+pub fn settle_city(configuration: &mut Configuration, hours: CityHours) -> anyhow::Result<()> {
+    open_lanes(configuration)?;
+    let settings = &mut configuration.settings;
+    keep_hours(settings, hours)?;
     let user = |user: sample::ConsoleUser| {
         Ok(UserSettings {
             password: Secret::new(sample::password(&user.user)),
@@ -246,11 +251,13 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
             Err(_) => bail!("there is no step named {name:?}"),
         },
     };
-    start_log("warn", false);
+    let log = start_log("warn", false);
     let folder = fresh_folder(Path::new("data"))?;
-    let place = crate::Place { config: None, data: folder.clone(), shift: 0, hours: false };
+    let mut place = crate::Place { config: None, data: folder.clone(), shift: 0, hours: false };
     let mut configuration = load(&place)?;
-    move_to_free_ports(&mut configuration)?;
+    place.shift = free_distance(&configuration)?;
+    let source = source(&place, log);
+    (source.adapt)(&mut configuration)?;
     let address = |kind| {
         let profile = configuration.profile(kind);
         profile.and_then(|profile| profile.listen.first()).map(|listener| listener.address).context("no listener")
@@ -259,7 +266,7 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
     let registrar = address(ProfileKind::Agents)?;
     let console = *configuration.settings.http.listen.first().context("no console")?;
     let clips = clips(&configuration);
-    let Running { app, sandbox, _folder } = start(configuration, start_metrics()?, CityHours::AllDay).await?;
+    let Running { app, sandbox, _folder } = start(configuration, start_metrics()?, source).await?;
     let parties = sandbox.context("the demo runs on the sandbox")?;
     let sms_centre = Arc::new(Centre(parties.smsc.clone()));
     let config = DemoConfig {
@@ -349,7 +356,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Carries out an exercise; success only when every sum and every invariant is true.
 pub async fn simulate(arguments: SimulateArguments) -> anyhow::Result<ExitCode> {
-    start_log("warn", false);
+    let _ = start_log("warn", false);
     raise_open_files();
     let SimulateArguments { calls, rate, agents, length, seed, faults, to, own, talk, patience, wrap_up, .. } =
         arguments;
@@ -381,20 +388,15 @@ pub async fn simulate(arguments: SimulateArguments) -> anyhow::Result<ExitCode> 
 
 /// A share of an exercise's people, on the coordinator's word.
 pub async fn simulate_worker() -> anyhow::Result<ExitCode> {
-    start_log("warn", false);
+    let _ = start_log("warn", false);
     raise_open_files();
     Ok(simulate::work().await)
 }
 
-/// Moves every port by the same distance until all are free: a demo runs beside a sandbox that is in use.
-fn move_to_free_ports(configuration: &mut Configuration) -> anyhow::Result<()> {
-    for distance in (0..40_000).step_by(100) {
-        if ports(configuration).iter().all(|address| is_free(moved(*address, distance))) {
-            shift(configuration, distance);
-            return Ok(());
-        }
-    }
-    bail!("no free ports were found on loopback for the demo")
+/// By how much every port must be moved until all are free: a demo runs beside a sandbox that is in use.
+fn free_distance(configuration: &Configuration) -> anyhow::Result<u16> {
+    let all_free = |distance: &u16| ports(configuration).iter().all(|address| is_free(moved(*address, *distance)));
+    (0..40_000).step_by(100).find(all_free).context("no free ports were found on loopback for the demo")
 }
 
 /// Moves every port but RTP's, which are drawn from a range and skipped where they are taken.

@@ -375,6 +375,11 @@ impl Endpoint {
         self.config.access = access;
     }
 
+    /// What Via and Contact name at these local addresses, from the next message on; other addresses stay as they are.
+    pub fn advertise(&mut self, advertised: HashMap<SocketAddr, HostPort>) {
+        self.config.advertised.extend(advertised);
+    }
+
     /// The totals so far.
     pub fn counters(&self) -> Counters {
         self.counters
