@@ -5,7 +5,7 @@ mod sandboxed;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hotline::{
-    app::setup,
+    app::{catalogue, setup},
     config::{self, Configuration, Report},
     http::{self, Http},
     ivr::Caller,
@@ -169,10 +169,12 @@ fn start_log(filter: &str, json: bool) {
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()
-        .context("metrics")
+        .context("metrics")?;
+    catalogue::describe();
+    Ok(handle)
 }
 
 /// Has large blocks given back when they are freed. Hashing a password takes 19 MiB for a moment; glibc would keep a
