@@ -2,23 +2,25 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
-.PHONY: help test soak deps fmt lint unit scenario browser demo fuzz bench run
+.PHONY: help test soak deps fmt lint unit scenario faults browser demo simulate fuzz bench run
 
 help:
 	@echo "make run       the sandbox: dial sip:12345@127.0.0.1:5060, look at http://127.0.0.1:8080/"
 	@echo "make test      everything: format, lints, tests, scenarios with real peers and a browser, fuzzing, a short load"
-	@echo "make soak      what takes longer, for every night: each step of the demo broken in turn, ten minutes of fuzzing"
+	@echo "make soak      what takes longer, for every night: each step of the demo broken in turn, an exercise of 30 minutes, ten minutes of fuzzing, faults"
 	@echo "make bench     the figures of docs/performance.md (BENCH=FOLDER names the measuring tools)"
 
 run:
 	cargo run --release
 
-test: deps fmt lint unit scenario browser demo fuzz
+test: deps fmt lint unit scenario faults browser demo simulate fuzz
 	@echo "all tests passed"
 
 soak: deps target/release/hotline
 	tests/demo --all
+	tests/simulate soak
 	tests/fuzz 100
+	tests/faults/run --long
 
 # What the tests need on a fresh Debian: sipp and baresip as peers, chromium and node. Needs root the first time.
 deps:
@@ -31,14 +33,23 @@ lint:
 	cargo clippy --locked --lib --bins --tests --profile test -- -D warnings
 	RUSTDOCFLAGS="-D warnings" timeout 900 cargo doc --locked --no-deps --document-private-items --profile test
 
+# The store's stories on SQLite and on PostgreSQL, the routes on one after the other.
 unit:
-	cargo test --locked
+	tests/with-postgres --used cargo test --locked
+	HOTLINE_TEST_DATABASE=postgres tests/with-postgres --used cargo test --locked --test http
 
 demo: target/release/hotline
 	tests/demo
 
+simulate: target/release/hotline
+	tests/simulate
+
 scenario: target/release/hotline
 	tests/peers/run
+
+# A small tmpfs is the disk that is filled: needs root.
+faults: target/release/hotline
+	tests/faults/run --short
 
 browser: target/release/hotline
 	tests/browser/run

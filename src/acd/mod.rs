@@ -9,8 +9,9 @@
 pub mod agent;
 pub mod config;
 pub mod message;
-pub mod order;
+mod order;
 pub mod queue;
+pub mod reconfigure;
 mod routing;
 pub mod snapshot;
 
@@ -291,7 +292,10 @@ impl Acd {
         max_wait: Option<Duration>,
         sticky: Option<AgentNo>,
     ) -> Result<(), Rejected> {
-        let Some(&index) = self.queue_of.get(queue) else {
+        let known = self.queue_of.get(queue).copied();
+        // A queue that closes takes back whom it had, and nobody else.
+        let stays = |index: &usize| self.waiters.get(&call).is_some_and(|waiter| waiter.queue == *index);
+        let Some(index) = known.filter(|index| !self.queues[*index].closing || front || stays(index)) else {
             let (queue, why) = (queue.clone(), Overflow::NoSuchQueue);
             self.outputs.push_back(Output::Overflow { call, queue, why });
             return Ok(());
@@ -323,6 +327,8 @@ impl Acd {
             offer: None,
             overdue: false,
             counted,
+            entered: now.mono,
+            own_max_wait: max_wait,
             max_wait_at: config.max_wait.into_iter().chain(max_wait).min().map(|max_wait| now.mono + max_wait),
             announce_at: config.announce_every.map(|every| now.mono + every),
             widen_at: config.widen_after.map(|after| now.mono + next_step(before_now, after)),
@@ -503,11 +509,7 @@ impl Acd {
         self.withdraw_from_pools(index);
         let level = |level: u8| level.clamp(*LEVELS.start(), *LEVELS.end());
         let skills: BTreeMap<String, u8> = skills.into_iter().map(|(skill, own)| (skill, level(own))).collect();
-        let memberships = self.queues.iter().enumerate().filter_map(|(queue, state)| {
-            let level = state.config.level_of(&skills)?;
-            Some(Membership { queue, level, key: 0, turn: 0 })
-        });
-        self.desks[index].memberships = memberships.collect();
+        self.desks[index].memberships = self.memberships(&skills);
         self.desks[index].rest_is_over();
         self.change(now, index, Command::SignIn { extension, skills: Arc::new(skills), ready }, reason)
     }

@@ -51,6 +51,10 @@ pub struct Waiter {
     pub overdue: bool,
     /// Whether it counts in the figures: not when it comes back after having been answered.
     pub counted: bool,
+    /// When it came into this queue: from here its own and the queue's longest wait are measured.
+    pub entered: Instant,
+    /// How long this caller may wait, where the queue does not allow less.
+    pub own_max_wait: Option<Duration>,
     /// When it has waited its time.
     pub max_wait_at: Option<Instant>,
     /// When its place is told next.
@@ -100,6 +104,8 @@ pub struct Figures {
 pub struct Queue {
     /// Its knobs.
     pub config: QueueConfig,
+    /// The configuration names it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// Those who wait without an offer.
     pub waiting: Ranked<Place>,
     /// The same callers by when they joined.
@@ -125,6 +131,7 @@ impl Queue {
     pub fn new(config: QueueConfig) -> Queue {
         Queue {
             config,
+            closing: false,
             waiting: Ranked::default(),
             joined: BTreeSet::new(),
             offered: 0,

@@ -60,6 +60,8 @@ pub struct QueueSnapshot {
     pub queue: QueueName,
     /// How it chooses among agents.
     pub strategy: Strategy,
+    /// The settings name it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// The first of those who wait, in order; see `waiting_count` for how many there are.
     pub waiting: Vec<WaiterSnapshot>,
     /// Callers without an offer.
@@ -114,7 +116,7 @@ impl Acd {
         self.seats.get(extension).map(|&index| &self.desks[index].agent.number)
     }
 
-    /// All queues in the order of the configuration, each with at most `limit` of its waiters.
+    /// All queues in the order in which they came to be, each with at most `limit` of its waiters.
     pub fn queues(&self, now: Now, limit: usize) -> impl Iterator<Item = QueueSnapshot> {
         self.queues.iter().map(move |queue| self.queue_snapshot(queue, now, limit))
     }
@@ -180,6 +182,7 @@ impl Acd {
         QueueSnapshot {
             queue: queue.config.name.clone(),
             strategy: queue.config.strategy,
+            closing: queue.closing,
             waiting: queue.waiting.iter().take(limit).enumerate().map(waiter).collect(),
             waiting_count: queue.waiting.len(),
             ringing_count: queue.offered,

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that would keep the program from starting, or that is to be put right. Nothing is written anywhere.
 pub async fn check(path: Option<&Path>, data_dir: &Path, now: UnixMillis) -> Report {
-    let (mut report, settings) = config::check(path, data_dir);
+    let (mut report, settings) = config::check(path, data_dir, now);
     if let Some(settings) = settings {
         report.faults.extend(database_fault(&settings).await);
         report.warnings.extend(calendar::warning(&settings, now));
@@ -93,7 +93,10 @@ mod tests {
         assert!(report.is_ok(), "{report}");
         let configuration = config::load(Some(&path), &folder.0).unwrap_or_else(|report| panic!("{report}"));
         let store = setup::open_store(&configuration.settings).await.unwrap();
-        let app = setup::start(configuration, store).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let app =
+            setup::start(configuration, store, crate::app::reload::Source::new(Some(path.clone()), PathBuf::new()))
+                .await
+                .unwrap_or_else(|error| panic!("{error:#}"));
         assert_eq!(app.store.user_list().await.unwrap().len(), 13);
         // A database that is in use is read beside the program.
         let report = check(Some(&path), &folder.0, now).await;

@@ -232,3 +232,8 @@ pub(super) fn alarm(code: &'static str, stands: Option<bool>) {
     metrics::gauge!("hotline_alarm", "alarm" => code).set(if stands.is_some() { 1.0 } else { 0.0 });
     metrics::gauge!("hotline_alarm_critical", "alarm" => code).set(if critical { 1.0 } else { 0.0 });
 }
+
+/// Tasks that have not ended: many more than connections and work under way are a leak.
+pub(super) fn tasks(runtime: &tokio::runtime::Handle) {
+    metrics::gauge!("hotline_tasks").set(runtime.metrics().num_alive_tasks() as f64);
+}

@@ -200,7 +200,7 @@ impl App {
         tell_times(&record);
         let Some(finished) = finished(&record) else { return };
         let call = record.id;
-        let unanswered = record.answered_at.is_none().then(|| self.spool.accept(without_ticket(&record)));
+        let unanswered = record.answered_at.is_none().then(|| self.spool.keep(without_ticket(&record)));
         let (app, kept) = (self.clone(), self.spool.finish(call, finished));
         self.runtime.spawn(async move {
             if let Some(accepted) = unanswered

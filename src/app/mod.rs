@@ -10,19 +10,23 @@ mod calendar;
 pub mod callbacks;
 pub mod calls;
 pub mod catalogue;
+pub mod certificates;
 pub mod check;
 pub mod events;
 mod figures;
 pub mod housekeeping;
+pub mod in_force;
 pub mod lanes;
 pub mod lifecycle;
 pub mod live;
 pub mod log;
 pub mod outbox;
 pub mod permissions;
+mod plan;
 pub mod readiness;
 pub mod recordings;
 pub mod recovery;
+pub mod reload;
 pub mod setup;
 pub mod signs;
 mod story;
@@ -36,17 +40,14 @@ mod watch;
 use crate::{
     call::Rejected,
     clock::Now,
-    config::Settings,
-    ids::{AgentNo, CallId, Extension, IdGen},
+    ids::{CallId, Extension, IdGen},
     media::recorder::Key,
     net::sms::SmsGateway,
-    sms::template::Templates,
     store::{AgentLogRow, FinishedCall, Spool, Store, StoreError},
-    ticket::Rules,
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, RwLock, atomic::AtomicU32},
 };
 use switch_task::{Overloaded, SwitchHandle};
 use tokio::sync::mpsc;
@@ -63,8 +64,15 @@ pub struct AgentSeat {
 
 /// The running program.
 pub struct App {
-    /// Those that the program was started with.
-    pub settings: Arc<Settings>,
+    /// Replaced whole by [`App::reload`]; see [`App::in_force`].
+    in_force: RwLock<Arc<in_force::InForce>>,
+    /// Where the configuration is read from.
+    pub source: reload::Source,
+    /// Requests a second of one session, as the settings in force say.
+    pub max_rate: Arc<AtomicU32>,
+    /// Settings change one at a time.
+    reloading: tokio::sync::Mutex<()>,
+    standings: reload::SharedStandings,
     /// Where new ids come from.
     pub ids: IdGen,
     /// The database.
@@ -79,14 +87,10 @@ pub struct App {
     pub switch: SwitchHandle,
     /// Rung when an SMS was written.
     pub bell: outbox::Bell,
-    /// All agents of the settings, by number.
-    pub agents: HashMap<AgentNo, AgentSeat>,
-    /// Deadlines and calendar.
-    pub rules: Rules,
-    /// The texts of SMS to citizens.
-    pub templates: Templates,
     /// The key that recordings are sealed with.
     pub recording_key: Key,
+    /// What the TLS listeners show.
+    pub certificates: certificates::Certificates,
     /// The runtime of everything that may wait.
     pub runtime: tokio::runtime::Handle,
     /// When the program was started.

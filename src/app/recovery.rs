@@ -109,7 +109,7 @@ impl App {
             tracing::error!("dialogs of an earlier run were not ended");
         }
         for (record, finished) in waiters {
-            let kept = (self.spool.accept(without_ticket(&record)), self.spool.finish(record.id, finished));
+            let kept = (self.spool.keep(without_ticket(&record)), self.spool.finish(record.id, finished));
             if let Err(error) = kept.0.await.and(kept.1.await) {
                 tracing::error!(call = %record.id, %error, "a waiting caller of an earlier run is not called back");
             }
@@ -161,7 +161,7 @@ impl App {
     }
 
     async fn shortened(&self, mut row: RecordingRow) -> RecordingRow {
-        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
+        let (path, key) = (self.in_force().settings.recording.dir.join(&row.path), self.recording_key.clone());
         let found = tokio::task::spawn_blocking(move || {
             crate::net::recording::export_wav(&path, &key, std::io::Cursor::new(Vec::new()))
         });

@@ -2,6 +2,7 @@
 //! parts of the program leave what they saw until the watch looks.
 
 use super::alarms::{Alarm, Finding};
+use super::certificates::Expiry;
 use crate::{clock::UnixMillis, config::settings::AlarmSettings, net::host::Disk, store::spool::Waiting};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,19 +21,10 @@ const BACKLOG: Duration = Duration::from_secs(30);
 const MANY_UNCERTAIN: i64 = 50;
 const DAY_MS: i64 = 86_400_000;
 
-/// A certificate that peers rely on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// What it is for, such as its file's name.
-    pub name: String,
-    /// When it ends.
-    pub not_after: UnixMillis,
-}
-
 /// What is wrong with certificates at `now`: the first to end counts.
-pub fn certificates(certificates: &[Certificate], now: UnixMillis, limits: &AlarmSettings) -> Option<Finding> {
+pub fn certificates(certificates: &[Expiry], now: UnixMillis, limits: &AlarmSettings) -> Option<Finding> {
     let first = certificates.iter().min_by_key(|certificate| certificate.not_after)?;
-    let (left, name) = (first.not_after - now, &first.name);
+    let (left, name) = (first.not_after - now, &first.profile);
     let days = left / DAY_MS;
     match left {
         ..=0 => Some(Finding::critical(format!("{name} 的证书已过期,加密连接会被拒绝 (the certificate has expired)"))),
@@ -153,8 +145,6 @@ struct Seen {
     one_way: VecDeque<Instant>,
     /// RTP ports: taken, in all.
     ports: (u64, u64),
-    settings: Option<String>,
-    certificates: Vec<Certificate>,
 }
 
 impl Reports {
@@ -177,18 +167,8 @@ impl Reports {
         self.seen().ports = (all.saturating_sub(free) as u64, all as u64);
     }
 
-    /// What is wrong with new settings, in a line; None: those in force are the newest.
-    pub fn settings_fault(&self, fault: Option<String>) {
-        self.seen().settings = fault;
-    }
-
-    /// The certificates in use.
-    pub fn certificates(&self, certificates: Vec<Certificate>) {
-        self.seen().certificates = certificates;
-    }
-
     /// What is wrong by all this.
-    pub fn findings(&self, now: Instant, wall: UnixMillis, limits: &AlarmSettings) -> BTreeMap<Alarm, Finding> {
+    pub fn findings(&self, now: Instant) -> BTreeMap<Alarm, Finding> {
         let mut seen = self.seen();
         forget(&mut seen.gaps, now, GAPS);
         forget(&mut seen.one_way, now, ONE_WAY);
@@ -206,8 +186,6 @@ impl Reports {
                 }),
             ),
             (Alarm::RtpPorts, supply("RTP 端口", used, all)),
-            (Alarm::SettingsFault, seen.settings.clone().map(Finding::warning)),
-            (Alarm::CertificateExpiry, certificates(&seen.certificates, wall, limits)),
         ];
         found.into_iter().filter_map(|(alarm, finding)| Some((alarm, finding?))).collect()
     }
@@ -253,8 +231,11 @@ mod tests {
             (-1, Some(Severity::Critical)),
         ] {
             let ends = |days: i64| UnixMillis(wall.0 + days * DAY_MS);
-            let both = [("web", 500), ("sip", days)]
-                .map(|(name, days)| Certificate { name: name.into(), not_after: ends(days) });
+            let both = [("web", 500), ("sip", days)].map(|(profile, days)| Expiry {
+                profile: profile.into(),
+                file: "".into(),
+                not_after: ends(days),
+            });
             let finding = super::certificates(&both, wall, &limits());
             assert_eq!(severity(&finding), wanted, "{days} days");
             assert!(finding.is_none_or(|finding| finding.detail.contains("sip")));
@@ -344,20 +325,17 @@ mod tests {
     #[test]
     fn what_happened_is_remembered_for_its_time() {
         let (reports, start) = (Reports::default(), now());
-        let at = |after: Duration| reports.findings(start.mono + after, start.wall, &limits());
+        let at = |after: Duration| reports.findings(start.mono + after);
         assert!(at(Duration::ZERO).is_empty());
         reports.one_way(start.mono);
         reports.recording_gap(start.mono);
         reports.ports(1, 100);
-        reports.settings_fault(Some("第 3 行".into()));
         let found = at(Duration::from_secs(1));
         assert!(
             found[&Alarm::RtpOneWay].detail.contains("1 路") && found[&Alarm::RecordingGap].detail.contains("1 段")
         );
         assert_eq!(found[&Alarm::RtpPorts].severity, Severity::Critical);
-        assert_eq!(found[&Alarm::SettingsFault].detail, "第 3 行");
         reports.ports(100, 100);
-        reports.settings_fault(None);
         assert_eq!(at(ONE_WAY).into_keys().collect::<Vec<_>>(), [Alarm::RecordingGap]);
         assert!(at(GAPS).is_empty());
     }

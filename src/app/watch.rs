@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     clock::{Now, UnixMillis},
+    config::Settings,
     net::{clock, host},
     store::spool::Waiting,
     ticket::Actor,
@@ -62,22 +63,25 @@ pub(super) async fn run(app: Arc<App>) {
 impl Watch {
     /// Looks at everything once: figures are told, and what is wrong is given.
     async fn look(&mut self, app: &App) -> BTreeMap<Alarm, Finding> {
-        let now = clock::now();
-        let limits = &app.settings.alarms;
+        let (now, in_force) = (clock::now(), app.in_force());
+        let settings = &in_force.settings;
+        let limits = &settings.alarms;
         figures::present(&app.live, now.wall);
-        let mut found = app.reports.findings(now.mono, now.wall, limits);
+        let mut found = app.reports.findings(now.mono);
         let mut wrong = |alarm: Alarm, finding: Option<Finding>| {
             if let Some(finding) = finding {
                 found.insert(alarm, finding);
             }
         };
-        wrong(Alarm::DiskForecast, self.disks(app, now));
+        wrong(Alarm::DiskForecast, self.disks(app, settings, now));
+        wrong(Alarm::SettingsFault, settings_fault(app));
+        wrong(Alarm::CertificateExpiry, signs::certificates(&app.certificates.expiries(), now.wall, limits));
         let offset = host::clock_offset();
         figures::clock(offset);
         // A sandbox binds nobody: neither its holidays nor its clock are anybody's to see to.
-        if !app.settings.sandbox {
+        if !settings.sandbox {
             wrong(Alarm::ClockOffset, signs::clock(offset, limits));
-            wrong(Alarm::CalendarMissing, calendar::alarm(&app.rules, now.wall).map(Finding::warning));
+            wrong(Alarm::CalendarMissing, calendar::alarm(&in_force.rules, now.wall).map(Finding::warning));
         }
         if let Some(process) = host::process() {
             figures::process(process);
@@ -102,9 +106,9 @@ impl Watch {
     }
 
     /// The disks of the data and of the recordings; where both are one, it is the data's.
-    fn disks(&mut self, app: &App, now: Now) -> Option<Finding> {
+    fn disks(&mut self, app: &App, settings: &Settings, now: Now) -> Option<Finding> {
         let folders: [(&'static str, &str, &Path); 2] =
-            [("data", "数据盘", &app.settings.data_dir), ("recordings", "录音盘", &app.settings.recording.dir)];
+            [("data", "数据盘", &settings.data_dir), ("recordings", "录音盘", &settings.recording.dir)];
         let stands = app.board().stands(Alarm::DiskForecast);
         let mut worst: Option<Finding> = None;
         let mut seen = Vec::new();
@@ -118,7 +122,7 @@ impl Watch {
             seen.push(disk.device);
             let forecast = self.forecasts.entry(name).or_default();
             forecast.note(now.mono, disk.free);
-            let finding = signs::disk(title, disk, forecast.lasts(), &app.settings.alarms, stands);
+            let finding = signs::disk(title, disk, forecast.lasts(), &settings.alarms, stands);
             if finding.as_ref().map(|f| f.severity) > worst.as_ref().map(|f| f.severity) {
                 worst = finding;
             }
@@ -136,6 +140,13 @@ impl Watch {
             self.uncertain = counts.iter().filter(|(state, _)| state == "uncertain").map(|(_, count)| count).sum();
         }
     }
+}
+
+/// New settings that are not in force, by the first of their faults.
+fn settings_fault(app: &App) -> Option<Finding> {
+    let faults = app.standings().all_faults();
+    let first = faults.first()?;
+    Some(Finding::warning(format!("新配置有 {} 个错误,仍按原配置运行:{first}", faults.len())))
 }
 
 async fn spool(app: &App, now: UnixMillis) -> Option<Finding> {

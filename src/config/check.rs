@@ -5,11 +5,12 @@
 
 use super::{
     assets::{Assets, ClipError},
+    certificate::{self, TlsFiles},
     profile::{Profile, ProfileKind, Target, Transport},
     settings::{HotlineMode, Settings},
 };
 use crate::{
-    clock::Now,
+    clock::{Now, UnixMillis},
     ivr::{
         Caller, Fault, Flow, FlowContext, Place,
         fault::nearest,
@@ -88,7 +89,7 @@ impl fmt::Display for Report {
 
 /// Loads the configuration, or the sandbox with its data under `data_dir` where there is no file; answers every fault.
 pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Report> {
-    let (read, report) = read(path, data_dir);
+    let (read, report) = read(path, data_dir, None);
     let Read { settings, assets, profiles, flows } = read;
     match settings {
         Some(settings) if report.is_ok() => {
@@ -99,9 +100,9 @@ pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Repor
 }
 
 /// Checks everything that the configuration refers to, the ports included, whatever else is wrong; gives the settings
-/// where they could be read.
-pub fn check(path: Option<&Path>, data_dir: &Path) -> (Report, Option<Settings>) {
-    let (read, mut report) = read(path, data_dir);
+/// where they could be read. A certificate that is over at `now` is a fault here alone: start-up bears it.
+pub fn check(path: Option<&Path>, data_dir: &Path, now: UnixMillis) -> (Report, Option<Settings>) {
+    let (read, mut report) = read(path, data_dir, Some(now));
     report.faults.extend(port_faults(read.settings.as_ref(), &read.profiles));
     (report, read.settings)
 }
@@ -115,10 +116,10 @@ struct Read {
     flows: BTreeMap<String, Arc<Flow>>,
 }
 
-fn read(path: Option<&Path>, data_dir: &Path) -> (Read, Report) {
+fn read(path: Option<&Path>, data_dir: &Path, now: Option<UnixMillis>) -> (Read, Report) {
     let mut loader = Loader::default();
     let settings = match path {
-        None => Some(Settings::sandbox(data_dir)),
+        None => Some(loader.sandbox(data_dir)),
         Some(path) => loader.settings(path),
     };
     let mut profiles = loader.profiles(settings.as_ref());
@@ -129,6 +130,7 @@ fn read(path: Option<&Path>, data_dir: &Path) -> (Read, Report) {
         loader.cross_check(settings, &profiles, &flows);
         loader.found.extend(folder_fault(settings));
         loader.keys(settings);
+        loader.found.extend(certificate::faults(settings, &profiles, now));
     }
     profiles.retain(|profile| profile.enabled);
     let Loader { found, assets, .. } = loader;
@@ -146,6 +148,12 @@ struct Loader {
 impl Loader {
     fn fault(&mut self, file: &str, place: Place, what: impl Into<String>, fix: impl Into<String>) {
         self.found.push(Fault::new(file, place, what, fix));
+    }
+
+    /// Without a file; what overrides the embedded files lies with the sandbox's data.
+    fn sandbox(&mut self, data_dir: &Path) -> Settings {
+        self.assets = Assets::new(Some(data_dir.to_path_buf()));
+        Settings::sandbox(data_dir)
     }
 
     fn settings(&mut self, path: &Path) -> Option<Settings> {
@@ -301,15 +309,20 @@ impl Loader {
             for listener in &profile.listen {
                 let datagrams = match listener.transport {
                     Transport::Udp => true,
-                    Transport::Tcp => false,
+                    Transport::Tcp | Transport::Tls => false,
                     // Served on the console's port.
                     Transport::Ws => continue,
-                    Transport::Tls | Transport::Wss => {
-                        let what = format!("{:?} is not served yet", listener.transport).to_uppercase();
-                        self.fault(&profile.file, listener.place, what, "listen on udp or tcp");
+                    Transport::Wss => {
+                        let fix = "listen on udp, tcp or tls";
+                        self.fault(&profile.file, listener.place, "WSS is not served yet", fix);
                         continue;
                     }
                 };
+                if listener.transport == Transport::Tls && TlsFiles::of(settings, profile).is_none() {
+                    let what = "TLS needs a certificate (没有配置证书)";
+                    let fix = "write [tls] with certificate and key in hotline.toml, or take \"tls:…\" out of listen";
+                    self.fault(&profile.file, listener.place, what, fix);
+                }
                 // Port 0 is any free one.
                 if listener.address.port() == 0 {
                     continue;
@@ -506,7 +519,7 @@ pub fn port_fault(
 pub fn cmd_flow_check(path: Option<&Path>, data_dir: &Path, flow: Option<&str>) -> (String, bool) {
     let mut loader = Loader::default();
     let settings = match path {
-        None => Some(Settings::sandbox(data_dir)),
+        None => Some(loader.sandbox(data_dir)),
         Some(path) => loader.settings(path),
     };
     match flow {
@@ -552,7 +565,7 @@ impl Loader {
 fn shown_flow(path: Option<&Path>, data_dir: &Path, name: &str) -> Result<(Settings, Assets, Flow), Report> {
     let mut loader = Loader::default();
     let settings = match path {
-        None => Some(Settings::sandbox(data_dir)),
+        None => Some(loader.sandbox(data_dir)),
         Some(path) => loader.settings(path),
     };
     let flow = loader.one_flow(name);
@@ -562,7 +575,7 @@ fn shown_flow(path: Option<&Path>, data_dir: &Path, name: &str) -> Result<(Setti
     }
 }
 
-/// `hotline flow graph`: Mermaid text, or SVG.
+/// `hotline flow graph`: Mermaid text, or SVG. Errors with every fault of the settings or of the flow.
 pub fn cmd_flow_graph(path: Option<&Path>, data_dir: &Path, flow: &str, svg: bool) -> Result<String, Report> {
     let (_, _, flow) = shown_flow(path, data_dir, flow)?;
     Ok(if svg { graph::svg(&flow) } else { graph::mermaid(&flow) })

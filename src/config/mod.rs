@@ -7,10 +7,12 @@
 
 pub mod assets;
 pub mod calendar;
+pub mod certificate;
 pub mod check;
 pub mod network;
 pub mod number;
 pub mod profile;
+pub mod restart;
 mod sandbox;
 pub mod secret;
 pub mod settings;
@@ -20,9 +22,11 @@ mod tests;
 
 pub use assets::Assets;
 pub use calendar::{Calendar, Calendars};
+pub use certificate::{Certificate, CertificateError, TlsFiles};
 pub use check::{Configuration, Report, check, cmd_flow_check, cmd_flow_graph, cmd_flow_simulate, load, port_faults};
 pub use network::{Acl, Network};
 pub use number::NumberPattern;
 pub use profile::{Auth, DigestAlgorithm, Limits, Listener, NumberRoute, Profile, ProfileKind, Target, Transport};
+pub use restart::keep_until_restart;
 pub use secret::Secret;
 pub use settings::{AgentSettings, HotlineSettings, QueueSettings, Settings, SmsSettings, UserSettings};

@@ -1,6 +1,7 @@
 //! A SIP profile: where we listen, who may speak, what is offered, and where dialled numbers lead.
 
 use super::{
+    certificate::TlsFiles,
     network::{Acl, Network},
     number::NumberPattern,
 };
@@ -12,7 +13,7 @@ use crate::{
     },
     media::engine::Codec,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 /// Who is on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,12 +176,14 @@ pub struct Profile {
     pub numbers: Vec<NumberRoute>,
     /// Bounds on what it takes on.
     pub limits: Limits,
+    /// `[tls]`, as written: relative paths are taken from the configuration's folder. None: that of the settings.
+    pub tls: Option<TlsFiles>,
     /// Where it is written, for faults.
     pub place: Place,
 }
 
 impl Profile {
-    /// Reads a profile's file.
+    /// Reads a profile's file. Errors with every fault in it, each with its line.
     pub fn parse(text: &str, file: &str) -> Result<Profile, Vec<Fault>> {
         let profile = document::read(text, file, |root| read(root, file))?;
         profile.ok_or_else(|| vec![Fault::of_file(file, "the profile is not complete", "give it a name and a kind")])
@@ -215,6 +218,7 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         let what = "calls from telephones to other agents or to hotlines are not supported yet";
         table.fault("outbound", what, "leave [outbound] out; a hotline is reached by a three-way call");
     }
+    let tls = table.table("tls").and_then(|table| TlsFiles::read(&table, Path::new("")));
     let limits = read_limits(table.table("limits").as_ref(), kind);
     let default_auth = if kind == Some(ProfileKind::Trunk) { Auth::None } else { Auth::Digest };
     let auth = auth.unwrap_or(default_auth);
@@ -236,6 +240,7 @@ pub(super) fn read(table: &Table<'_>, file: &str) -> Option<Profile> {
         codecs,
         numbers,
         limits,
+        tls,
         place,
     })
 }

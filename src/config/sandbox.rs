@@ -2,6 +2,7 @@
 
 use super::{
     calendar::{Calendar, Calendars},
+    certificate::TlsFiles,
     network::Acl,
     secret::Secret,
     settings::*,
@@ -38,6 +39,7 @@ impl Settings {
                 department_ring: Duration::from_secs(25),
                 departments: Some(SocketAddr::new(LOOPBACK, 5080)),
             },
+            tls: Some(TlsFiles::sandbox(data_dir)),
             media: MediaSettings {
                 address: LOOPBACK,
                 ports: 20_000..=29_999,

@@ -1,6 +1,6 @@
 //! The settings of `hotline.toml`, as the rest of the program takes them. Reading them is `settings_read`.
 
-use super::{calendar::Calendars, network::Acl, profile::Profile, secret::Secret};
+use super::{calendar::Calendars, certificate::TlsFiles, network::Acl, profile::Profile, secret::Secret};
 use crate::{
     ids::{AgentNo, Extension, HotlineNo, QueueName, UserName},
     ivr::Place,
@@ -34,6 +34,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// What all SIP profiles share.
     pub sip: SipSettings,
+    /// The certificate of the profiles that have none of their own.
+    pub tls: Option<TlsFiles>,
     /// RTP and the media threads.
     pub media: MediaSettings,
     /// Whether calls are recorded, and where.

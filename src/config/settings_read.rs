@@ -1,6 +1,6 @@
 //! `hotline.toml` read section by section, every fault with its line.
 
-use super::{calendar::*, profile, profile::read_acl, secret::Secret, settings::*};
+use super::{calendar::*, certificate::TlsFiles, profile, profile::read_acl, secret::Secret, settings::*};
 use crate::{
     ivr::{
         Fault,
@@ -23,7 +23,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const MAX_AGENTS: u64 = 20_000;
 
 impl Settings {
-    /// Reads settings; relative paths are taken from `base`, the configuration's folder.
+    /// Reads settings; relative paths are taken from `base`, the configuration's folder. Errors with every fault in
+    /// them, each with its line.
     pub fn parse(text: &str, file: &str, base: &Path) -> Result<Settings, Vec<Fault>> {
         document::read(text, file, |root| Reader { file, base }.settings(root))
     }
@@ -51,6 +52,9 @@ impl Reader<'_> {
             None => {}
         }
         self.plain_sections(root, &mut settings);
+        let own = root.table("tls").map(|table| TlsFiles::read(&table, self.base));
+        let sandbox = settings.sandbox.then(|| TlsFiles::sandbox(&data_dir));
+        settings.tls = own.unwrap_or(sandbox);
         settings.recording = self.recording(root.table("recording").as_ref(), &data_dir, settings.sandbox);
         settings.agents = root.tables("agent").iter().flat_map(|table| self.agents(table)).collect();
         settings.sms = root.table("sms").and_then(|table| self.sms(&table));

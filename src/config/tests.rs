@@ -1,11 +1,17 @@
 //! The loader against whole folders: shipped files are clean, and faults come out with file and line.
 
 use super::*;
-use crate::ivr::{Caller, Fault, Flow};
+use crate::{
+    clock::UnixMillis,
+    ivr::{Caller, Fault, Flow},
+};
 use std::{
     net::UdpSocket,
     path::{Path, PathBuf},
 };
+
+/// 2026-11-25T00:00:00Z.
+const NOW: UnixMillis = UnixMillis(1_795_564_800_000);
 
 /// A folder of its own for one test, removed afterwards.
 struct Folder(PathBuf);
@@ -135,7 +141,7 @@ open = ["mon-fri 8-12"]
 holidays = ["2026-13-01"]
 "#,
     );
-    let (report, _) = check(Some(&path), &folder.0);
+    let (report, _) = check(Some(&path), &folder.0, NOW);
     for (line, what) in [
         (1, "did"),
         (2, "`node` = 4096 is out of range"),
@@ -195,7 +201,7 @@ hold = true
     folder.write("ivr-flows/12345.toml", "version = 1\nstart = \"a\"\n[node.a]\nqueue = \"genral\"\n");
     folder.write("ivr-flows/broken.toml", "version = \n");
     folder.write("ivr-flows/prompts/zh/welcome.wav", "no wav");
-    let faults = check(Some(&path), &folder.0).0.faults;
+    let faults = check(Some(&path), &folder.0, NOW).0.faults;
     assert_found(&faults, "none.key", 0, "openssl rand");
     assert_found(&faults, "hotline.toml", 4, "prompt \"prompts/none.wav\" is missing");
     assert_found(&faults, "sip-profiles/trunk.toml", 3, "\"sctp:127.0.0.1:5060\" is no place to listen");
@@ -222,20 +228,20 @@ match = "110"
 play_loop = "prompts/zh/none.wav"
 "#,
     );
-    let faults = check(Some(&path), &folder.0).0.faults;
+    let faults = check(Some(&path), &folder.0, NOW).0.faults;
     assert_found(&faults, "sip-profiles/trunk.toml", 5, "did you mean \"12345\"?");
     assert_found(&faults, "sip-profiles/trunk.toml", 8, "prompt \"prompts/zh/none.wav\" is missing");
-    assert_found(&faults, "sip-profiles/trunk.toml", 3, "TLS IS NOT SERVED YET");
+    assert_found(&faults, "sip-profiles/trunk.toml", 3, "TLS needs a certificate");
 }
 
 #[test]
 fn a_missing_file_and_text_that_is_no_utf8() {
     let folder = Folder::new("missing");
-    let (report, _) = check(Some(&folder.0.join("none.toml")), &folder.0);
+    let (report, _) = check(Some(&folder.0.join("none.toml")), &folder.0, NOW);
     assert_found(&report.faults, "none.toml", 0, "cannot be read");
     let path = folder.0.join("gbk.toml");
     std::fs::write(&path, b"node = 1\n# \xc4\xe3\xba\xc3\n").unwrap();
-    assert_found(&check(Some(&path), &folder.0).0.faults, "gbk.toml", 2, "is not UTF-8");
+    assert_found(&check(Some(&path), &folder.0, NOW).0.faults, "gbk.toml", 2, "is not UTF-8");
 }
 
 #[test]
@@ -288,12 +294,12 @@ allow = ["127.0.0.0/8"]
 "#
         ),
     );
-    let (report, _) = check(Some(&path), &folder.0);
+    let (report, _) = check(Some(&path), &folder.0, NOW);
     assert_eq!(report.faults.len(), 1, "{report}");
     assert_found(&report.faults, "hotline.toml", 10, &format!("port {port}/udp on 127.0.0.1 is in use"));
     assert!(report.faults[0].fix.contains("ss -ulnp"));
     drop(holder);
-    assert!(check(Some(&path), &folder.0).0.is_ok());
+    assert!(check(Some(&path), &folder.0, NOW).0.is_ok());
 }
 
 #[test]
@@ -368,4 +374,46 @@ fn a_data_folder_that_cannot_be_and_a_faulty_flow_are_said_once() {
     assert_found(&faults, "mine.toml", 5, "nowhere");
     let followed = faults.iter().filter(|f| f.to_string().contains("no flow") || f.to_string().contains("key"));
     assert_eq!(followed.count(), 0, "{faults:#?}");
+}
+
+#[test]
+fn a_certificate_is_named_with_its_file() {
+    let folder = Folder::new("tls");
+    let text = r#"
+[recording]
+create_key = true
+[http]
+listen = ["127.0.0.1:0"]
+[[queue]]
+name = "general"
+[[profile]]
+name = "agents"
+kind = "agents"
+listen = ["tls:127.0.0.1:0"]
+allow = ["127.0.0.0/8"]
+[profile.tls]
+certificate = "own.pem"
+key = "own.key"
+"#;
+    let path = folder.write("hotline.toml", text);
+    let (report, _) = check(Some(&path), &folder.0, NOW);
+    assert_eq!(report.faults.len(), 1, "{report}");
+    assert_found(&report.faults, "own.pem", 0, "cannot be read");
+    let own = TlsFiles { certificate: folder.0.join("own.pem"), key: folder.0.join("own.key"), create: true };
+    own.make(NOW).unwrap();
+    let (report, _) = check(Some(&path), &folder.0, NOW);
+    assert!(report.is_ok() && report.warnings.is_empty(), "{report}");
+    // Its end is a warning while it is near, and a fault of the check once it is over: the program starts all the same.
+    let later = |days: u64| NOW.plus(std::time::Duration::from_secs(days * 86_400));
+    assert_found(&check(Some(&path), &folder.0, later(350)).0.warnings, "own.pem", 0, "即将过期");
+    assert_found(&check(Some(&path), &folder.0, later(370)).0.faults, "own.pem", 0, "证书已过期");
+    assert!(load(Some(&path), &folder.0).is_ok());
+    // The settings' own serves profiles that have none; in a profile's place it is taken from the same folder.
+    let shared = text.replace("[profile.tls]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n", "");
+    let path = folder.write("hotline.toml", &shared);
+    assert_found(&check(Some(&path), &folder.0, NOW).0.faults, "hotline.toml", 11, "TLS needs a certificate");
+    let path = folder.write("hotline.toml", &format!("[tls]\ncertificate = \"own.pem\"\n{shared}"));
+    assert_found(&check(Some(&path), &folder.0, NOW).0.faults, "hotline.toml", 1, "key");
+    let path = folder.write("hotline.toml", &format!("[tls]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n{shared}"));
+    assert!(check(Some(&path), &folder.0, NOW).0.is_ok());
 }

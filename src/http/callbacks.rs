@@ -25,6 +25,7 @@ struct CallbackQuery {
     state: Option<String>,
     /// 1–500, 50 unless said.
     limit: Option<u32>,
+    /// `next_cursor` of the page before; absent for the first page.
     cursor: Option<String>,
 }
 
@@ -45,6 +46,7 @@ async fn callback_list(
 /// A callback that the asking agent has now.
 #[derive(Debug, Serialize, ToSchema)]
 struct Claimed {
+    /// The callback as it is now.
     #[serde(flatten)]
     callback: CallbackView,
     /// The number to call, in the clear; that it was shown is audited.
@@ -68,6 +70,7 @@ async fn callback_claim(
 /// How a try went.
 #[derive(Debug, Deserialize, ToSchema)]
 struct SettleRequest {
+    /// How it went.
     outcome: Outcome,
     /// What was said; kept in the audit log.
     #[serde(default)]

@@ -40,7 +40,9 @@ struct CallQuery {
     state: Option<String>,
     /// The agent's number.
     agent: Option<String>,
+    /// 1–500, 50 unless said.
     limit: Option<u32>,
+    /// `next_cursor` of the page before; absent for the first page.
     cursor: Option<String>,
 }
 
@@ -71,12 +73,14 @@ async fn call_get(State(http): State<Shared>, who: Who, Path(call): Path<String>
 /// Why a number is to be seen.
 #[derive(Debug, Deserialize, ToSchema)]
 struct RevealRequest {
+    /// Kept in the audit log; not blank.
     reason: String,
 }
 
 /// A number in the clear.
 #[derive(Debug, Serialize, ToSchema)]
 struct Revealed {
+    /// Empty when withheld.
     from: String,
 }
 

@@ -13,16 +13,21 @@ pub fn routes() -> OpenApiRouter<Shared> {
 /// A hotline as it is shown.
 #[derive(Serialize, ToSchema)]
 struct HotlineView {
+    /// By which a three-way call asks for it.
     number: String,
+    /// In Chinese.
     name: String,
     /// `merged`, `dual_track` or `separate`.
     mode: String,
+    /// The code of the unit that runs it, where that is known.
     unit: Option<String>,
+    /// Whether it may be dialled.
     active: bool,
     /// Whether a three-way call to it is possible.
     three_way: bool,
     /// Whether it is within its hours now; where none are known it always is.
     open: bool,
+    /// What else is known of it, such as further numbers, opening hours and where the entry is from.
     #[schema(value_type = Object)]
     detail: serde_json::Value,
 }

@@ -24,7 +24,9 @@ struct MessageQuery {
     ticket: Option<String>,
     /// `pending`, `submitted`, `delivered`, `failed`, `uncertain`.
     state: Option<String>,
+    /// 1–500, 50 unless said.
     limit: Option<u32>,
+    /// `next_cursor` of the page before; absent for the first page.
     cursor: Option<String>,
 }
 
@@ -54,6 +56,7 @@ async fn message_list(
 struct MessageRequest {
     /// A mobile number.
     to: String,
+    /// Not blank; 20 short messages long at most (67 Chinese characters each).
     text: String,
     /// The ticket it is about.
     #[serde(default, alias = "ticket_no")]

@@ -24,7 +24,9 @@ pub fn routes() -> OpenApiRouter<Shared> {
 /// Who wants in.
 #[derive(Deserialize, ToSchema)]
 struct SignIn {
+    /// An agent's number or a console user's name, 256 bytes at most.
     user: String,
+    /// 256 bytes at most.
     password: String,
 }
 
@@ -33,7 +35,9 @@ struct SignIn {
 struct SignedIn {
     /// Send it as `Authorization: Bearer …`.
     token: String,
+    /// When it ends, used or not.
     expires_at: When,
+    /// Such as `agent`, `supervisor`, `dispatcher`, `unit_clerk`, `admin`.
     role: &'static str,
 }
 
@@ -64,7 +68,7 @@ async fn session_create(
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "登录失败", "用户名或密码不正确"));
     };
     attempt.succeed();
-    let lasts = http.app.settings.api.session_length;
+    let lasts = http.app.in_force().settings.api.session_length;
     let session = http.app.store.session_create(&user.name, lasts, now).await?;
     let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}", session.token, lasts.as_secs());
     let mut headers = HeaderMap::new();
@@ -79,10 +83,15 @@ async fn session_create(
 /// Who is signed in.
 #[derive(Serialize, ToSchema)]
 struct Current {
+    /// The name that was signed in with.
     user: String,
+    /// Such as `agent`, `supervisor`, `dispatcher`, `unit_clerk`, `admin`.
     role: &'static str,
+    /// 工号, where the user is an agent or a supervisor.
     agent: Option<String>,
+    /// The unit's code, where the user works for one.
     unit: Option<String>,
+    /// When the session ends, used or not.
     expires_at: When,
 }
 

@@ -26,14 +26,19 @@ pub fn routes() -> OpenApiRouter<Shared> {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct TicketQuery {
+    /// A ticket's state, such as `to_dispatch`.
     state: Option<String>,
     /// A call's id.
     call: Option<String>,
+    /// The code of a unit that it was dispatched to.
     unit: Option<String>,
+    /// 工号 of the agent who works or worked on it.
     agent: Option<String>,
     /// The citizen's whole number.
     number: Option<String>,
+    /// 1–500, 50 unless said.
     limit: Option<u32>,
+    /// `next_cursor` of the page before; absent for the first page.
     cursor: Option<String>,
 }
 
@@ -66,13 +71,15 @@ async fn ticket_get(State(http): State<Shared>, who: Who, Path(no): Path<String>
 /// A new ticket.
 #[derive(Debug, Deserialize, ToSchema)]
 struct TicketRequest {
-    /// How it came in; `web` unless said.
+    /// How it came in; unless said, `phone` where `call` is given, else `web`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     channel: Option<Channel>,
+    /// Who asks: `number`, `contact`, `name`, `confidential`.
     #[serde(default)]
     #[schema(value_type = Object)]
     citizen: Citizen,
+    /// What about: `title`, `content`, `kind`, `category`, `district`, `address`, `urgency`, `against`.
     #[serde(default)]
     #[schema(value_type = Object)]
     matter: Matter,

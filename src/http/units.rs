@@ -13,10 +13,15 @@ pub fn routes() -> OpenApiRouter<Shared> {
 /// A unit as it is shown.
 #[derive(Serialize, ToSchema)]
 struct UnitView {
+    /// By which tickets name it.
     code: String,
+    /// In Chinese.
     name: String,
+    /// The code of the unit above it.
     parent: Option<String>,
+    /// `district`, `department`, `town` or `utility`: units are ranked among their like.
     kind: String,
+    /// Whether tickets may be dispatched to it.
     active: bool,
 }
 

@@ -737,6 +737,53 @@ async fn a_call_that_was_never_answered_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_spool_could_not_write_is_written_when_it_can() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let (spool, _) = Spool::open(&folder.0).await.unwrap();
+    let (talking, cancelled, unanswered) =
+        (accepted(&store, 1, now()), accepted(&store, 2, now()), accepted(&store, 4, now()));
+    spool.accept(talking.clone()).await.unwrap();
+    spool.accept(cancelled.clone()).await.unwrap();
+    // Somebody holds the file: every commit fails.
+    let other = rusqlite::Connection::open(folder.0.join("spool.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let error = spool.accept(accepted(&store, 3, now())).await.unwrap_err();
+    assert!(error.is_unavailable() && spool.trouble().is_some(), "no 200 without a record: {error}");
+    assert!(spool.update(talking.call, json!({"state": "talking"})));
+    assert!(spool.dialog_put(LegId(9), CallId(9), json!({"call_id": 9})));
+    let mut finished = Box::pin(spool.finish(talking.call, ended(&talking, now(), None)));
+    let mut forgotten = Box::pin(spool.forget(cancelled.call));
+    let mut kept = Box::pin(spool.keep(AcceptedCall { ticket: None, ..unanswered.clone() }));
+    let mut missed = Box::pin(spool.finish(unanswered.call, ended(&unanswered, now(), None)));
+    assert!(spool.flush().await.is_err());
+    for waits in
+        [&mut finished as &mut (dyn Future<Output = Result<()>> + Unpin), &mut forgotten, &mut kept, &mut missed]
+    {
+        let soon = tokio::time::timeout(Duration::from_millis(20), waits).await;
+        assert!(soon.is_err(), "nothing is said to be kept that is not on disk");
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    // By itself: nobody calls meanwhile.
+    let feeder = spool.start_feeder(store.clone(), |_| {});
+    for waits in [finished as std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>, forgotten, kept, missed] {
+        waits.await.unwrap();
+    }
+    wait_until(|| spool.trouble().is_none() && spool.backlog() == 0).await;
+    assert_eq!(spool.dropped(), 0);
+    assert_eq!(store.call_get(talking.call).await.unwrap().state, "ended");
+    assert_eq!(store.call_get(unanswered.call).await.unwrap().state, "ended");
+    assert!(store.ticket_of_call(cancelled.call).await.unwrap().is_none(), "it was taken back");
+    assert!(store.ticket_of_call(CallId(3)).await.unwrap().is_none(), "it was refused");
+    feeder.abort();
+    drop((spool, store));
+    wait_until(|| feeder.is_finished()).await;
+    let (_, recovered) = Spool::open(&folder.0).await.unwrap();
+    assert_eq!(recovered.dialogs.len(), 1, "snapshots are kept for the next commit, too");
+    assert!(recovered.calls.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_spool_recovers_what_had_not_ended() {
     let folder = Folder::new();
     let store = open(&folder.url()).await;

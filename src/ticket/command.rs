@@ -24,7 +24,6 @@ macro_rules! commands {
         pub enum Command { $(
             $(#[$doc])*
             $variant { $(
-                #[doc = concat!("The command's `", stringify!($field), "`.")]
                 $(#[$attr])*
                 $field: $type,
             )* },
@@ -46,91 +45,224 @@ macro_rules! commands {
 
 commands! {
     /// Makes a request of a draft.
-    Agent "register" Register { #[serde(default)] matter: Matter, #[serde(default)] citizen: Option<Citizen>, }
+    Agent "register" Register {
+        /// What it is about.
+        #[serde(default)] matter: Matter,
+        /// None leaves the citizen as the call made it.
+        #[serde(default)] citizen: Option<Citizen>,
+    }
     /// 直接答复: answered on the call.
     Agent "direct_answer" DirectAnswer {
-        #[serde(default)] matter: Option<Matter>, answer: String, #[serde(default)] follow_up: bool,
+        /// None leaves the matter as it is.
+        #[serde(default)] matter: Option<Matter>,
+        /// What the citizen was told; not blank.
+        answer: String,
+        /// Ask the citizen afterwards, in the place of closing at once.
+        #[serde(default)] follow_up: bool,
     }
     /// 不受理: recorded with its code and where the citizen was referred.
-    Agent "reject" Reject { code: String, #[serde(default)] referred_to: String, }
+    Agent "reject" Reject {
+        /// One of the city's reasons; not blank.
+        code: String,
+        /// Where the citizen was told to turn.
+        #[serde(default)] referred_to: String,
+    }
     /// The record was no request.
     Agent "complete" Complete {
-        kind: ContactKind, #[serde(default)] note: String, #[serde(default)] chases: Option<TicketNo>,
+        /// What it was.
+        kind: ContactKind,
+        /// In the agent's words.
+        #[serde(default)] note: String,
+        /// The open ticket that the citizen asked after (来电催办).
+        #[serde(default)] chases: Option<TicketNo>,
     }
     /// Corrects what was written down.
-    Agent "amend" Amend { #[serde(default)] matter: Option<Matter>, #[serde(default)] citizen: Option<Citizen>, }
+    Agent "amend" Amend {
+        /// The whole matter as it should be; None leaves it.
+        #[serde(default)] matter: Option<Matter>,
+        /// The whole citizen as it should be, but for the number that called; None leaves it.
+        #[serde(default)] citizen: Option<Citizen>,
+    }
     /// 撤诉: the citizen takes it back.
-    Agent "withdraw" Withdraw { #[serde(default)] reason: String, }
+    Agent "withdraw" Withdraw {
+        /// In the citizen's words.
+        #[serde(default)] reason: String,
+    }
     /// 催办.
-    Agent "urge" Urge { #[serde(default)] note: String, }
+    Agent "urge" Urge {
+        /// In the citizen's words.
+        #[serde(default)] note: String,
+    }
     /// To one lead and any assisting units.
     Dispatcher "dispatch" Dispatch {
-        lead: UnitCode, #[serde(default)] assist: Vec<UnitCode>, #[serde(default)] rule: Option<Rule>,
+        /// 主办.
+        lead: UnitCode,
+        /// 协办: at most [`MAX_ASSIST`].
+        #[serde(default)] assist: Vec<UnitCode>,
+        /// The time allowed; None: by the policy, from kind and urgency.
+        #[serde(default)] rule: Option<Rule>,
+        /// For the units.
         #[serde(default)] note: String,
     }
     /// Something must be asked of the citizen first; a unit asks from its assignment.
-    Either "ask_supplement" AskSupplement { question: String, #[serde(default)] assignment: Option<AssignmentId>, }
+    Either "ask_supplement" AskSupplement {
+        /// What is to be asked; not blank.
+        question: String,
+        /// Which unit asks; None: the only one that can be meant, or a dispatcher.
+        #[serde(default)] assignment: Option<AssignmentId>,
+    }
     /// The citizen answered.
-    Either "supplied" Supplied { text: String, }
+    Either "supplied" Supplied {
+        /// What the citizen said; not blank.
+        text: String,
+    }
     /// The citizen could not be reached for a supplement.
-    Either "contact_failed" ContactFailed { #[serde(default)] note: String, }
+    Either "contact_failed" ContactFailed {
+        /// What was tried.
+        #[serde(default)] note: String,
+    }
     /// 并单.
-    Dispatcher "merge" Merge { into: TicketNo, }
+    Dispatcher "merge" Merge {
+        /// The ticket that stays, another than this.
+        into: TicketNo,
+    }
     /// A merged ticket stands alone again.
-    Dispatcher "split" Split { #[serde(default)] reason: String, }
+    Dispatcher "split" Split {
+        /// Why it is a matter of its own.
+        #[serde(default)] reason: String,
+    }
     /// 作废.
-    Dispatcher "void" Void { reason: String, }
+    Dispatcher "void" Void {
+        /// Why it should not have been registered; not blank.
+        reason: String,
+    }
     /// 签收.
-    Unit "sign" Sign { #[serde(default)] assignment: Option<AssignmentId>, }
+    Unit "sign" Sign {
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+    }
     /// 到场.
-    Unit "arrived" Arrived { #[serde(default)] assignment: Option<AssignmentId>, }
+    Unit "arrived" Arrived {
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+    }
     /// 阶段性反馈.
-    Unit "progress" Progress { #[serde(default)] assignment: Option<AssignmentId>, text: String, }
+    Unit "progress" Progress {
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// What has been done so far; not blank.
+        text: String,
+    }
     /// 办结: what was done, and when and how the citizen was told.
     Unit "reply" Reply {
-        #[serde(default)] assignment: Option<AssignmentId>, text: String, #[serde(default)] contacted: Option<String>,
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// What was done; not blank.
+        text: String,
+        /// 谁办理谁答复: when and how the unit told the citizen.
+        #[serde(default)] contacted: Option<String>,
     }
     /// 退单: not ours.
-    Unit "request_return" RequestReturn { #[serde(default)] assignment: Option<AssignmentId>, reason: String, }
+    Unit "request_return" RequestReturn {
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// Whose it is instead, and why; not blank.
+        reason: String,
+    }
     /// 延期.
     Unit "request_extension" RequestExtension {
-        #[serde(default)] assignment: Option<AssignmentId>, days: u32, reason: String,
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// Working days more; the policy says how many at most.
+        days: u32,
+        /// What takes so long; not blank.
+        reason: String,
     }
     /// 挂起.
-    Unit "suspend" Suspend { #[serde(default)] assignment: Option<AssignmentId>, reason: String, }
+    Unit "suspend" Suspend {
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// What is waited for; not blank.
+        reason: String,
+    }
     /// Ends a suspension.
-    Unit "resume" Resume { #[serde(default)] assignment: Option<AssignmentId>, }
+    Unit "resume" Resume {
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+    }
     /// To another unit, or back to a dispatcher; at the limit of returns the unit is designated.
     Dispatcher "grant_return" GrantReturn {
-        #[serde(default)] assignment: Option<AssignmentId>, #[serde(default)] to: Option<UnitCode>,
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// The next unit; None: a lead's goes back to a dispatcher, an assisting unit's is over.
+        #[serde(default)] to: Option<UnitCode>,
     }
     /// The unit keeps it.
-    Dispatcher "refuse_return" RefuseReturn { #[serde(default)] assignment: Option<AssignmentId>, reason: String, }
+    Dispatcher "refuse_return" RefuseReturn {
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// Why it is theirs after all; not blank.
+        reason: String,
+    }
     /// Sets the new due time.
-    Dispatcher "grant_extension" GrantExtension { #[serde(default)] assignment: Option<AssignmentId>, }
+    Dispatcher "grant_extension" GrantExtension {
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+    }
     /// The due time stays.
     Dispatcher "refuse_extension" RefuseExtension {
-        #[serde(default)] assignment: Option<AssignmentId>, #[serde(default)] reason: String,
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// For the unit.
+        #[serde(default)] reason: String,
     }
     /// 撤回改派: to another unit, or back to a dispatcher.
     Dispatcher "recall" Recall {
-        #[serde(default)] assignment: Option<AssignmentId>, #[serde(default)] to: Option<UnitCode>,
+        /// None: the only one that can be meant.
+        #[serde(default)] assignment: Option<AssignmentId>,
+        /// The next unit; None: a lead's goes back to a dispatcher, an assisting unit's is over.
+        #[serde(default)] to: Option<UnitCode>,
+        /// For the unit that loses it.
         #[serde(default)] reason: String,
     }
     /// The assisting unit need not reply.
-    Dispatcher "waive" Waive { assignment: AssignmentId, #[serde(default)] reason: String, }
+    Dispatcher "waive" Waive {
+        /// Always an assisting unit's.
+        assignment: AssignmentId,
+        /// For the unit.
+        #[serde(default)] reason: String,
+    }
     /// The reply is good.
-    Reviewer "accept" Accept { #[serde(default)] note: String, }
+    Reviewer "accept" Accept {
+        /// In the reviewer's words.
+        #[serde(default)] note: String,
+    }
     /// 重办: the reply is not good, or the citizen is not satisfied.
-    Reviewer "redo" Redo { reason: String, #[serde(default)] rule: Option<Rule>, }
+    Reviewer "redo" Redo {
+        /// What the reply lacks; not blank.
+        reason: String,
+        /// The time allowed from now; None: as before.
+        #[serde(default)] rule: Option<Rule>,
+    }
     /// 客观原因: unsatisfied, and nothing more can be done; the explanation is recorded.
-    Reviewer "close_objective" CloseObjective { explanation: String, }
+    Reviewer "close_objective" CloseObjective {
+        /// Why nothing more can be done; not blank.
+        explanation: String,
+    }
     /// 回访.
     FollowUp "follow_up" FollowUp {
-        result: Verdict, #[serde(default)] solved: Option<bool>, #[serde(default)] note: String,
+        /// What the citizen says, or that nobody was reached.
+        result: Verdict,
+        /// Whether the citizen calls the matter solved; passed over where nobody was reached.
+        #[serde(default)] solved: Option<bool>,
+        /// In the citizen's words.
+        #[serde(default)] note: String,
     }
     /// 结案 without asking: there is nobody to ask, or a supervisor says why not.
-    FollowUp "close" Close { #[serde(default)] note: String, }
+    FollowUp "close" Close {
+        /// Not blank where the citizen could be asked.
+        #[serde(default)] note: String,
+    }
     /// 归档.
     System "archive" Archive {}
     /// The calendar changed: due times are computed again from their frozen rules.

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const HOST = "127.0.0.1";
 /** The sandbox's ports (src/config/sandbox.rs, sip-profiles/); `--shift` moves them all. */
-const TCP = [8080, 2775, 5060, 5070], UDP = [5060, 5070, 5080];
+const TCP = [8080, 2775, 5060, 5070, 5071], UDP = [5060, 5070, 5080];
 
 const freeTcp = (port) => new Promise((done) => {
   const server = createServer().once("error", () => done(false)).once("listening", () => server.close(() => done(true)));

@@ -16,7 +16,7 @@ use hotline::{
     sandbox::ua::Audio,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 const ALARM: &str = "code:string title:string severity:string since:time detail:string advice:string";
 
@@ -44,24 +44,23 @@ fn an_alarm_is_raised_told_and_cleared() {
         let world = World::start("alarms").await;
         let mut stream = Stream::open(&world.user("9001").await, None).await;
         let mut agents = Stream::open(&world.user("8001").await, None).await;
-        world.app.reports.settings_fault(Some("hotline.toml 第 3 行:没有这个键".into()));
-        let alarm = until("the alarm", || standing(&world, "settings_fault")).await;
-        assert_eq!((&alarm["severity"], &alarm["title"]), (&json!("warning"), &json!("新配置有错误")));
-        assert!(alarm["detail"].as_str().is_some_and(|detail| detail.contains("第 3 行")), "{alarm}");
+        let now = clock::now();
+        let full = || BTreeMap::from([(Alarm::SpoolUnwritable, Finding::critical("磁盘已满"))]);
+        world.app.judge(now, full());
+        let alarm = standing(&world, "spool_unwritable").await.expect("the alarm");
+        assert_eq!((&alarm["severity"], &alarm["title"]), (&json!("critical"), &json!("暂存区写不进磁盘")));
+        assert_eq!(alarm["detail"], "磁盘已满");
         let ready = crate::health::plain(&world, "/readyz").await.ok(200);
         let told =
-            ready["alarms"].as_array().is_some_and(|all| all.iter().any(|alarm| alarm["code"] == "settings_fault"));
+            ready["alarms"].as_array().is_some_and(|all| all.iter().any(|alarm| alarm["code"] == "spool_unwritable"));
         assert!(told && ready["ready"] == true, "{ready}");
-        world.app.reports.settings_fault(None);
-        until("its end", || async { standing(&world, "settings_fault").await.is_none().then_some(()) }).await;
+        world.app.judge(now.plus(Duration::from_secs(16)), BTreeMap::new());
+        assert!(standing(&world, "spool_unwritable").await.is_none());
         for raised in [true, false] {
-            let told = stream.wait("alarm", |alarm| alarm["code"] == "settings_fault").await;
+            let told = stream.wait("alarm", |alarm| alarm["code"] == "spool_unwritable").await;
             assert_eq!(told.data["raised"], raised, "{told:?}");
         }
         // What an agent is told next is something else.
-        let now = clock::now();
-        world.app.judge(now, BTreeMap::from([(Alarm::SpoolUnwritable, Finding::critical("磁盘已满"))]));
-        stream.wait("alarm", |alarm| alarm["code"] == "spool_unwritable" && alarm["severity"] == "critical").await;
         world.app.events.publish("mark", Audience::All(Thing::Agents), &1);
         let told = agents.next().await;
         assert_eq!(told.kind, "mark", "an agent is told of no alarm: {told:?}");

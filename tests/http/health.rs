@@ -31,10 +31,11 @@ fn readiness_tells_each_part_by_itself() {
         .await;
         shape::of(
             &ready,
-            "ready:bool database:object spool:object sms:object calendar:object clock:object alarms:array",
+            "ready:bool database:object spool:object sms:object calendar:object clock:object settings:object \
+             alarms:array",
         );
         assert_eq!(ready["ready"], true);
-        for part in ["database", "spool", "sms", "clock"] {
+        for part in ["database", "spool", "sms", "clock", "settings"] {
             shape::of(&ready[part], "ok:bool detail:string");
             assert_eq!(ready[part]["ok"], true, "{ready}");
         }

@@ -3,7 +3,7 @@
 use crate::ask::Client;
 use axum::Router;
 use hotline::{
-    app::{App, setup},
+    app::{App, reload::Source, setup},
     config::{self, Configuration, ProfileKind, Secret, Transport, UserSettings},
     http::{Http, router},
     sandbox::{
@@ -80,10 +80,13 @@ impl World {
             unit: Some(user.unit).filter(|unit| !unit.is_empty()),
         });
         settings.users = users.collect();
+        if std::env::var("HOTLINE_TEST_DATABASE").is_ok_and(|kind| kind == "postgres") {
+            settings.database_url = Secret::new(own_schema(name).await);
+        }
         let store = setup::open_store(settings).await.expect("a database");
         store.unit_upsert(units()).await.expect("units");
         store.hotline_upsert(hotlines()).await.expect("hotlines");
-        let app = setup::start(configuration, store).await.expect("the program");
+        let app = setup::start(configuration, store, Source::new(None, folder.clone())).await.expect("the program");
         let metrics = PrometheusBuilder::new().build_recorder();
         let handle = metrics.handle();
         // The first program's figures are those that are looked at.
@@ -124,6 +127,17 @@ impl World {
     }
 }
 
+/// A schema of this program's own on the PostgreSQL that `tests/with-postgres` made.
+async fn own_schema(name: &str) -> String {
+    use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+    let url = std::env::var("HOTLINE_TEST_POSTGRES").expect("tests/with-postgres says where it is");
+    let schema = format!("story_http_{}_{name}", std::process::id());
+    sqlx::any::install_default_drivers();
+    let mut conn = AnyConnection::connect(&url).await.expect("PostgreSQL");
+    conn.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.expect("a schema");
+    format!("{url}?options[search_path]={schema}")
+}
+
 /// An empty folder that this run alone uses; those of runs that are over are removed.
 fn folder(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -153,8 +167,9 @@ fn free_port() -> SocketAddr {
 fn listen(configuration: &mut Configuration, kind: ProfileKind, address: SocketAddr) {
     let profiles = configuration.profiles.iter_mut().filter(|profile| profile.kind == kind);
     for listener in profiles.flat_map(|profile| &mut profile.listen) {
-        if matches!(listener.transport, Transport::Udp | Transport::Tcp) {
-            listener.address = address;
+        match listener.transport {
+            Transport::Udp | Transport::Tcp => listener.address = address,
+            Transport::Tls | Transport::Ws | Transport::Wss => listener.address = free_port(),
         }
     }
 }

@@ -30,15 +30,18 @@ class Load(threading.Thread):
         self.number, self.talked = 0, []
 
     def run(self):
-        began, served = time.monotonic(), 0
+        next_call = next_served = time.monotonic()
         while not self.done:
-            now = time.monotonic() - began
-            while self.coming and now >= self.number / self.rate:
+            now = time.monotonic()
+            if not self.coming:
+                next_call = next_served = now
+            while self.coming and now >= next_call:
+                next_call += 1 / self.rate
                 self.callers.invite(self.number)
                 self.number += 1
-            if self.coming and now >= served:
-                served += 1
-                self.talked.append(self.phones.dial(f"136{served:08d}"))
+            if self.coming and now >= next_served:
+                next_served += 1
+                self.talked.append(self.phones.dial(f"136{len(self.talked):08d}"))
             for leg in self.talked:
                 self._lead(leg)
             self.callers.read()
@@ -60,11 +63,14 @@ class Load(threading.Thread):
         """Those who cancelled, and were told that before the answer."""
         return len(self.callers.gone)
 
+    def refused(self):
+        return len(self.callers.refused) + sum(1 for leg in self.talked if leg.refused)
+
     def placed(self):
         return self.number + len(self.talked)
 
     def over(self):
-        return not self.callers.ends and all(leg.ended_at for leg in self.talked)
+        return not self.callers.ends and not self.callers.unanswered and all(leg.ended_at or leg.refused for leg in self.talked)
 
     def stop(self):
         self.done = True

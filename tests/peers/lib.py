@@ -17,7 +17,7 @@ import urllib.request
 import wave
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = pathlib.Path(os.environ.get("HOTLINE", ROOT / "target/release/hotline"))
+PROGRAM = pathlib.Path(os.environ.get("HOTLINE", ROOT / "target/release/hotline")).absolute()
 RATE = 8000
 
 
@@ -119,10 +119,19 @@ codecs = ["PCMA", "PCMU"]
 
 
 class Hotline:
-    """The program under test, with its own data and ports. `numbers` are its agents, `more` is written into its settings."""
+    """The program under test, with its own data and ports. `numbers` are its agents, `more` is written into its settings.
 
-    def __init__(self, numbers="8001-8020", more=""):
+    Its database is SQLite's in its data folder, or a PostgreSQL of its own where `database` (else the variable
+    HOTLINE_TEST_DATABASE) says `postgres`.
+    """
+
+    def __init__(self, numbers="8001-8020", more="", database=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hotline-peers-"))
+        self.postgres = None
+        if (database or os.environ.get("HOTLINE_TEST_DATABASE", "sqlite")) == "postgres":
+            from postgres import Postgres
+            self.postgres = Postgres()
+            more = f'[database]\nurl = "{self.postgres.url}"\n{more}'
         self.trunk, self.agents, self.http, self.departments = free_ports(4)
         (self.folder / "hotline.toml").write_text(CONFIG.format(**self.ports(), numbers=numbers, more=more))
         self.process = None
@@ -157,17 +166,26 @@ class Hotline:
                 self.kill()
 
     def __enter__(self):
+        if self.postgres:
+            self.postgres.start()
         self.start()
         return self
 
     def __exit__(self, kind, *_):
         self.stop()
+        if self.postgres:
+            self.postgres.__exit__()
         if kind is None:
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             print(f"  kept for a look: {self.folder}", file=sys.stderr)
 
     def rows(self, sql):
+        """Rows of the program's database, read beside it."""
+        if self.postgres:
+            # As objects that keep their order: two columns may have one name.
+            asked = f"SELECT row_to_json(asked) FROM ({sql}) asked"
+            return [tuple(value for _, value in json.loads(row[0], object_pairs_hook=list)) for row in self.postgres.rows(asked)]
         with sqlite3.connect(f"file:{self.folder}/data/hotline.db?mode=ro", uri=True, timeout=10) as db:
             return db.execute(sql).fetchall()
 
@@ -339,7 +357,7 @@ class Rtp(threading.Thread):
 class Baresip:
     """A real softphone with a file as its microphone, which keeps what it hears."""
 
-    def __init__(self, name, folder, listen, hertz, seconds, account):
+    def __init__(self, name, folder, listen, hertz, seconds, account, more=""):
         self.folder = pathlib.Path(folder) / name
         self.folder.mkdir(parents=True)
         write_wav(self.folder / "in.wav", tone(hertz, seconds))
@@ -367,7 +385,7 @@ module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{self.control}
-""")
+{more}""")
         (self.folder / "accounts").write_text(account + "\n")
         (self.folder / "contacts").write_text("")
         self.log = open(self.folder / "log", "wb")

@@ -232,8 +232,8 @@ class Answered(Callers):
     def __init__(self, trunk):
         super().__init__(trunk)
         self.answered, self.ends, self.unanswered, self.staying = set(), [], {}, set()
-        # When those who cancelled were told so.
-        self.gone = {}
+        # When those who cancelled were told so, and with which status others were refused.
+        self.gone, self.refused = {}, {}
 
     def invite(self, number):
         sdp = ("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -288,6 +288,8 @@ class Answered(Callers):
             self.unanswered.pop(number, None)
             if text.startswith("SIP/2.0 487") and call["cancel"]:
                 self.gone.setdefault(number, time.monotonic())
+            else:
+                self.refused.setdefault(number, int(text[8:11]))
 
 
 def main():

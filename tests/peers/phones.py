@@ -37,6 +37,8 @@ class Leg:
         self.rtp.bind(("127.0.0.1", 0))
         self.rtp.setblocking(False)
         self.remote = None
+        # Packets heard, counted while `listening`.
+        self.listening, self.heard = False, 0
         self.sequence, self.stamp, self.ssrc = random.randrange(30_000), random.randrange(1 << 30), random.randrange(1 << 32)
 
     def is_up(self):
@@ -56,8 +58,19 @@ class Leg:
         port = re.search(r"^m=audio (\d+)", body, re.M)
         self.remote = ("127.0.0.1", int(port[1])) if port else None
 
+    def hear(self):
+        """Takes what came since the last time."""
+        while True:
+            try:
+                self.rtp.recv(2048)
+                self.heard += 1
+            except OSError:
+                return
+
     def sound(self):
         """One packet: of a key that is pressed, or of the tone."""
+        if self.listening:
+            self.hear()
         if not self.remote or not self.is_up():
             return
         kind, payload, stamp = 8, FRAME, self.stamp

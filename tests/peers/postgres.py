@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 
-from lib import Failed, free_ports
+from lib import Failed, free_ports, until
 
 
 def programs():
@@ -43,6 +43,16 @@ class Postgres:
     def stop(self, mode="immediate"):
         self._run("pg_ctl", "-D", self.data, "-w", "-m", mode, "stop")
 
+    def kill(self):
+        """`kill -9` of the server and its children."""
+        gone = self.processes()
+        for process in gone:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        until("PostgreSQL is gone", 10, lambda: not any(pathlib.Path(f"/proc/{process}").exists() for process in gone))
+
     def processes(self):
         """The server and its children."""
         first = int((self.data / "postmaster.pid").read_text().split()[0])
@@ -78,5 +88,9 @@ class Postgres:
 
     def __exit__(self, *_):
         if (self.data / "postmaster.pid").exists():
-            self.stop("fast")
+            try:
+                self.stop("fast")
+            except Failed:
+                # It was killed and has left its file behind.
+                pass
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -13,7 +13,7 @@ use hotline::{
         config::QueueConfig,
         message::{self as acd, Status},
     },
-    app::switch::{Input, Output, Switch},
+    app::switch::{Change, Input, Leftover, Output, Switch},
     call::{
         Command, Rejected,
         cdr::{CallRecord, LegStateName, Role, StateName, What, Whose},
@@ -282,6 +282,16 @@ impl World {
         self.switch_now();
         self.switch.agent_input(self.now, input).expect("the ACD takes it");
         self.settle();
+    }
+
+    /// Settings change while everything goes on; `change` begins with everything as it was.
+    pub fn settings_change(&mut self, change: impl FnOnce(&mut Change)) -> Leftover {
+        let mut settings = city::same(self.queue.clone());
+        change(&mut settings);
+        self.switch_now();
+        let leftover = self.switch.reconfigure(self.now, settings).expect("sound queues");
+        self.settle();
+        leftover
     }
 
     pub fn switch_input(&mut self, input: Input) {

@@ -3,7 +3,10 @@
 use hotline::{
     clock::Now,
     ids::IdGen,
-    net::{clock, sip::Sockets},
+    net::{
+        clock,
+        sip::{Listen, Sockets},
+    },
     sip::{
         auth::{Algorithm, Authenticator},
         endpoint::{Counters, Endpoint, EndpointConfig, Event, Flow, Input, Output, TransactionId},
@@ -20,7 +23,7 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 
 /// What the element says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,8 +46,9 @@ impl Element {
     /// Starts one on free ports of loopback; it ends with the runtime.
     pub async fn start() -> Element {
         let (inbox, packets) = mpsc::channel(1_000);
-        let any = [SocketAddr::from(([127, 0, 0, 1], 0))];
-        let sockets = Sockets::open(&any, &any, inbox).await.expect("free ports");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let streams = Listen { tcp: vec![any], tls: Vec::new(), runtime: Handle::current() };
+        let sockets = Sockets::open(&[any], streams, inbox).await.expect("free ports");
         let udp = sockets.udp.local_addrs().next().expect("a datagram socket");
         let element = Element { udp, tcp: sockets.connections.local_addrs()[0], figures: Arc::default() };
         // All timers run a hundred times as fast, so that what lingers is gone before the next message, which may

@@ -8,10 +8,11 @@
 mod admission;
 mod gate;
 mod outbound;
+mod reconfigure;
 mod registration;
 
 use crate::{
-    acd::{Acd, message as acd},
+    acd::{Acd, message as acd, reconfigure::Rostered},
     call::{
         Call, Command, Rejected,
         cdr::{CallRecord, Ending, LegRecord, LegStateName, StateName, What, Whose},
@@ -31,7 +32,7 @@ use crate::{
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -39,12 +40,13 @@ use std::{
 };
 
 pub use gate::{Profile, RouteTo};
+pub use reconfigure::{Change, Leftover};
 
 /// How long a party that should be heard is not, before that is told.
 const ONE_WAY: Duration = Duration::from_secs(10);
 
 /// What the switch decides by; replaced whole when settings change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Those that are enabled.
     pub profiles: Vec<Profile>,
@@ -224,6 +226,8 @@ pub enum Output {
 /// The switch of one shard.
 pub struct Switch<M> {
     config: Arc<Config>,
+    /// The agents by the settings; empty until these are changed for the first time.
+    roster: BTreeMap<AgentNo, Rostered>,
     ids: IdGen,
     endpoint: Endpoint,
     registrar: Registrar,
@@ -275,6 +279,7 @@ impl<M: MediaPort> Switch<M> {
         endpoint.set_access(config.access());
         Switch {
             config,
+            roster: BTreeMap::new(),
             ids,
             endpoint,
             registrar,
@@ -373,12 +378,6 @@ impl<M: MediaPort> Switch<M> {
     pub fn new_day(&mut self, now: Now) {
         self.acd.new_day(now);
         self.settle(now);
-    }
-
-    /// Settings changed: calls in progress keep what they began with.
-    pub fn reconfigure(&mut self, config: Arc<Config>) {
-        self.endpoint.set_access(config.access());
-        self.config = config;
     }
 
     /// The ACD, for the live page.

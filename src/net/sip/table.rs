@@ -3,7 +3,7 @@
 //! Who has not brought a whole message yet is silent. Where room is short, the silent give way to the newcomers, the
 //! oldest first: whoever opens connections and says nothing keeps nobody else out.
 
-use crate::sip::endpoint::{Access, Flow};
+use crate::sip::endpoint::{Access, Flow, Transport};
 use bytes::Bytes;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -147,6 +147,14 @@ impl Table {
         Some(entry.close)
     }
 
+    /// Takes out every connection at an address of ours, which closes them.
+    pub(super) fn close(&mut self, local: SocketAddr) {
+        let here: Vec<u64> = self.entries.iter().filter(|(_, entry)| entry.local == local).map(|(id, _)| *id).collect();
+        for id in here {
+            drop(self.remove(id));
+        }
+    }
+
     /// Queues a message. A flow without a number means any connection between the two addresses, or a new one.
     pub(super) fn send(&mut self, flow: &Flow, bytes: Bytes) -> Sent {
         let open = match flow.connection {
@@ -167,6 +175,10 @@ impl Table {
     }
 
     fn wait(&mut self, flow: &Flow, bytes: Bytes) -> Sent {
+        // Over TLS it is the telephones that open connections: nobody vouches for one that we would open to them.
+        if flow.transport == Transport::Tls {
+            return Sent::Dead;
+        }
         match self.opening.get_mut(flow) {
             Some(waiting) if waiting.len() >= OPENING_QUEUE => Sent::Dead,
             Some(waiting) => {

@@ -1,8 +1,10 @@
 //! Connections: each has a reader that cuts messages out of the stream, and a bounded queue of what is to be written.
+//! Over TLS a handshake comes first.
 
 use super::{
-    Inbox, in_use,
+    Inbox, Shown, in_use,
     table::{Opened, Sent, Table},
+    tls,
 };
 use crate::{
     net::clock,
@@ -18,14 +20,17 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::mpsc,
+    task::AbortHandle,
     time::{timeout, timeout_at},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// How long a connection that is read no more stays open for the answers to what it brought.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
@@ -33,26 +38,77 @@ const CONNECT: Duration = Duration::from_secs(4);
 
 /// How long a peer may take.
 #[derive(Clone, Copy)]
-struct Patience {
+pub(super) struct Patience {
+    /// For the handshake of a TLS connection; it is part of the time for the first message.
+    pub(super) handshake: Duration,
     /// For the first message from the opening on, and for each other one from its first byte on; no byte in between
     /// makes it longer.
-    message: Duration,
+    pub(super) message: Duration,
     /// Between messages; keep-alives (RFC 5626) count, once there was a message.
-    idle: Duration,
+    pub(super) idle: Duration,
 }
 
-const PATIENCE: Patience = Patience { message: Duration::from_secs(30), idle: Duration::from_secs(600) };
+pub(super) const PATIENCE: Patience =
+    Patience { handshake: Duration::from_secs(10), message: Duration::from_secs(30), idle: Duration::from_secs(600) };
+/// Of failed handshakes one is told of in this time: a flood of them is no flood of lines.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Where connections are taken.
+pub struct Listen {
+    /// Plain connections.
+    pub tcp: Vec<SocketAddr>,
+    /// Each with the certificate that it shows.
+    pub tls: Vec<(SocketAddr, Arc<Shown>)>,
+    /// Where handshakes and encryption are done.
+    pub runtime: Handle,
+}
 
 struct Shared {
     table: Mutex<Table>,
     patience: Patience,
     inbox: Inbox,
+    /// When a failed handshake was told of.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Shared {
+    /// Counts a handshake that failed, and says so now and then.
+    fn handshake_failed(&self, remote: SocketAddr, why: &'static str, error: &str) {
+        metrics::counter!("hotline_sip_tls_handshakes_failed_total", "why" => why).increment(1);
+        let now = clock::now().mono;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| now.duration_since(at) >= QUIET) {
+            *told = Some(now);
+            tracing::warn!(%remote, why, error, "a TLS handshake failed (TLS 握手失败)");
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // A panic while the table was locked leaves it usable: its parts are held against each other nowhere.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Listeners that are bound and not read yet.
+#[derive(Debug)]
+pub(super) struct Streams {
+    tcp: Vec<std::net::TcpListener>,
+    tls: Vec<(std::net::TcpListener, Arc<Shown>)>,
+    runtime: Handle,
+}
+
+impl Streams {
+    /// Binds each address.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, named in the error.
+    pub(super) fn bind(listen: Listen) -> io::Result<Self> {
+        let tls = |(address, shown)| Ok((bind("TLS", address)?, shown));
+        Ok(Streams {
+            tcp: listen.tcp.into_iter().map(|address| bind("TCP", address)).collect::<io::Result<_>>()?,
+            tls: listen.tls.into_iter().map(tls).collect::<io::Result<_>>()?,
+            runtime: listen.runtime,
+        })
     }
 }
 
@@ -60,7 +116,16 @@ impl Shared {
 #[derive(Clone)]
 pub struct Connections {
     shared: Arc<Shared>,
-    local_addrs: Vec<SocketAddr>,
+    listeners: Vec<(SocketAddr, Arc<AbortOnDrop>)>,
+}
+
+/// A listener's task, which ends with it.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Connections {
@@ -68,20 +133,43 @@ impl Connections {
     ///
     /// # Errors
     /// An address that cannot be bound, named in the error.
-    pub async fn listen(addresses: &[SocketAddr], inbox: Inbox) -> io::Result<Self> {
-        Self::listen_with(addresses, inbox, PATIENCE)
+    pub async fn listen(listen: Listen, inbox: Inbox) -> io::Result<Self> {
+        Self::listen_with(listen, inbox, PATIENCE)
     }
 
-    fn listen_with(addresses: &[SocketAddr], inbox: Inbox, patience: Patience) -> io::Result<Self> {
-        let shared = Arc::new(Shared { table: Mutex::default(), patience, inbox });
-        let mut local_addrs = Vec::new();
-        for address in addresses {
-            let listener = bind(*address).map_err(|error| in_use("TCP", *address, error))?;
+    pub(super) fn listen_with(listen: Listen, inbox: Inbox, patience: Patience) -> io::Result<Self> {
+        let shared = Arc::new(Shared { table: Mutex::default(), patience, inbox, told: Mutex::default() });
+        let mut connections = Connections { shared, listeners: Vec::new() };
+        connections.add(Streams::bind(listen)?)?;
+        Ok(connections)
+    }
+
+    /// Listens at bound sockets, too.
+    ///
+    /// # Errors
+    /// The runtime cannot take one, or the cryptography lacks what TLS needs.
+    pub(super) fn add(&mut self, streams: Streams) -> io::Result<()> {
+        for listener in streams.tcp {
+            let listener = TcpListener::from_std(listener)?;
             let local = listener.local_addr()?;
-            local_addrs.push(local);
-            tokio::spawn(accept(listener, local, shared.clone()));
+            let task = tokio::spawn(accept(listener, local, self.shared.clone(), None));
+            self.listeners.push((local, Arc::new(AbortOnDrop(task.abort_handle()))));
         }
-        Ok(Connections { shared, local_addrs })
+        for (listener, shown) in streams.tls {
+            let _elsewhere = streams.runtime.enter();
+            let listener = TcpListener::from_std(listener)?;
+            let local = listener.local_addr()?;
+            let acceptor = tls::acceptor(shown).map_err(io::Error::other)?;
+            let task = streams.runtime.spawn(accept(listener, local, self.shared.clone(), Some(acceptor)));
+            self.listeners.push((local, Arc::new(AbortOnDrop(task.abort_handle()))));
+        }
+        Ok(())
+    }
+
+    /// Listens at this address no more, and closes the connections that came there.
+    pub fn close(&mut self, local: SocketAddr) {
+        self.listeners.retain(|(address, _)| *address != local);
+        self.shared.table().close(local);
     }
 
     /// From here on these are who may connect; the others are closed at once.
@@ -90,8 +178,8 @@ impl Connections {
     }
 
     /// The addresses bound.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.local_addrs
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|(address, _)| *address).collect()
     }
 
     /// How many connections are open.
@@ -109,16 +197,24 @@ impl Connections {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds an address and listens.
+///
+/// # Errors
+/// It cannot be bound; the error names it.
+fn bind(kind: &str, address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    bound(address).map_err(|error| in_use(kind, address, error))
+}
+
+fn bound(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
-async fn accept(listener: TcpListener, local: SocketAddr, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, local: SocketAddr, shared: Arc<Shared>, acceptor: Option<TlsAcceptor>) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
@@ -127,7 +223,14 @@ async fn accept(listener: TcpListener, local: SocketAddr, shared: Arc<Shared>) {
                     metrics::counter!("hotline_sip_connections_refused_total", "why" => "stranger").increment(1);
                 } else if let Some(opened) = table.accept(local, remote) {
                     drop(table);
-                    start(&shared, stream, local, remote, opened, true);
+                    let connection = opened.id;
+                    let of = |transport| Flow { transport, local, remote, connection };
+                    match acceptor.clone() {
+                        None => tokio::spawn(serve(shared.clone(), stream, of(Transport::Tcp), opened, true)),
+                        Some(acceptor) => {
+                            tokio::spawn(serve_tls(shared.clone(), stream, of(Transport::Tls), opened, acceptor))
+                        }
+                    };
                 } else {
                     metrics::counter!("hotline_sip_connections_refused_total", "why" => "full").increment(1);
                 }
@@ -145,7 +248,10 @@ async fn connect(shared: Arc<Shared>, flow: Flow) {
     let stream = timeout(CONNECT, TcpStream::connect(flow.remote)).await;
     let opened = if let Ok(Ok(stream)) = stream {
         let opened = shared.table().opened(&flow);
-        opened.map(|opened| start(&shared, stream, flow.local, flow.remote, opened, false))
+        opened.map(|opened| {
+            let flow = Flow { connection: opened.id, ..flow };
+            tokio::spawn(serve(shared.clone(), stream, flow, opened, false));
+        })
     } else {
         shared.table().not_opened(&flow);
         None
@@ -155,25 +261,65 @@ async fn connect(shared: Arc<Shared>, flow: Flow) {
     }
 }
 
-fn start(
-    shared: &Arc<Shared>,
-    stream: TcpStream,
-    local: SocketAddr,
-    remote: SocketAddr,
-    opened: Opened,
-    incoming: bool,
-) {
-    let flow = Flow { transport: Transport::Tcp, local, remote, connection: opened.id };
-    tokio::spawn(serve(shared.clone(), stream, flow, opened, incoming));
-}
-
 async fn serve(shared: Arc<Shared>, stream: TcpStream, flow: Flow, opened: Opened, incoming: bool) {
     let _ = stream.set_nodelay(true);
+    let patience = if incoming { shared.patience.message } else { shared.patience.idle };
+    let (reader, writer) = stream.into_split();
+    carry(shared, (reader, writer), flow, opened, incoming, clock::now().mono + patience).await;
+}
+
+/// The same after a handshake.
+async fn serve_tls(shared: Arc<Shared>, stream: TcpStream, flow: Flow, mut opened: Opened, acceptor: TlsAcceptor) {
+    let first = clock::now().mono + shared.patience.message;
+    let _ = stream.set_nodelay(true);
+    match handshake(&shared, stream, flow, &mut opened, acceptor).await {
+        Some(stream) => carry(shared, tokio::io::split(stream), flow, opened, true, first).await,
+        None => drop(shared.table().remove(flow.connection)),
+    }
+}
+
+/// The stream of a telephone that has shaken hands; None where it failed, took too long, or had to give way.
+async fn handshake(
+    shared: &Shared,
+    stream: TcpStream,
+    flow: Flow,
+    opened: &mut Opened,
+    acceptor: TlsAcceptor,
+) -> Option<TlsStream<TcpStream>> {
+    let shaking = timeout(shared.patience.handshake, acceptor.accept_with(stream, tls::bound));
+    let shaken = tokio::select! {
+        shaken = shaking => shaken,
+        _ = &mut opened.closed => {
+            metrics::counter!("hotline_sip_tls_handshakes_failed_total", "why" => "gave_way").increment(1);
+            return None;
+        }
+    };
+    match shaken {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            shared.handshake_failed(flow.remote, "refused", &error.to_string());
+            None
+        }
+        Err(_) => {
+            shared.handshake_failed(flow.remote, "slow", "it was not done in time");
+            None
+        }
+    }
+}
+
+/// Carries messages both ways until the connection ends. `first`: until when the first one has to be there.
+async fn carry(
+    shared: Arc<Shared>,
+    (reader, mut writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    flow: Flow,
+    opened: Opened,
+    incoming: bool,
+    first: Instant,
+) {
     let Opened { queue, mut outbox, closed, .. } = opened;
-    let (reader, mut writer) = stream.into_split();
     let write = async move {
         while let Some(bytes) = outbox.recv().await {
-            if writer.write_all(&bytes).await.is_err() {
+            if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
                 return;
             }
         }
@@ -182,7 +328,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, flow: Flow, opened: Opene
     // The reader's end closes the connection once what was queued has been written; the writer's end, and being taken
     // out of the table, at once.
     let read = async {
-        read(reader, &shared, flow, &queue, incoming).await;
+        read(reader, &shared, flow, &queue, incoming, first).await;
         tokio::time::sleep(LAST_ANSWERS).await;
         let _open = shared.table().remove(flow.connection);
         drop(queue);
@@ -199,17 +345,18 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, flow: Flow, opened: Opene
 
 /// Reads until the stream ends, takes too long, or cannot be framed.
 async fn read(
-    mut reader: tokio::net::tcp::OwnedReadHalf,
+    mut reader: impl AsyncRead + Unpin,
     shared: &Shared,
     flow: Flow,
     queue: &mpsc::Sender<Bytes>,
     incoming: bool,
+    first: Instant,
 ) {
     let mut framer = Framer::default();
     let mut buffer = BytesMut::with_capacity(16 * 1024);
     let mut silent = incoming;
     let mut unfinished = false;
-    let mut deadline = clock::now().mono + if incoming { shared.patience.message } else { shared.patience.idle };
+    let mut deadline = first;
     loop {
         buffer.clear();
         match timeout_at(deadline.into(), reader.read_buf(&mut buffer)).await {
@@ -268,9 +415,11 @@ mod tests {
 
     async fn listening(message_ms: u64, idle_ms: u64) -> (Connections, mpsc::Receiver<endpoint::Input>) {
         let (inbox, packets) = mpsc::channel(100);
-        let patience = Patience { message: Duration::from_millis(message_ms), idle: Duration::from_millis(idle_ms) };
-        let any = [SocketAddr::from(([127, 0, 0, 1], 0))];
-        (Connections::listen_with(&any, inbox, patience).expect("a free port"), packets)
+        let ms = Duration::from_millis;
+        let patience = Patience { handshake: ms(message_ms), message: ms(message_ms), idle: ms(idle_ms) };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listen = Listen { tcp: vec![any], tls: Vec::new(), runtime: Handle::current() };
+        (Connections::listen_with(listen, inbox, patience).expect("a free port"), packets)
     }
 
     async fn client(connections: &Connections) -> TcpStream {

@@ -26,18 +26,20 @@ const OWN: [HeaderName; 9] = [
 ];
 
 impl Endpoint {
-    /// Our Contact on a flow, with the user part of one of our identities.
-    pub(super) fn contact(&self, flow: Flow, identity: &Uri) -> Bytes {
+    /// Our Contact on a flow, with the user part of one of our identities. Where the dialog is `secure` and the flow is
+    /// encrypted it is a SIPS URI (sections 8.1.1.8 and 12.1.1), whose transport goes without saying (section 26.2.2).
+    pub(super) fn contact(&self, flow: Flow, identity: &Uri, secure: bool) -> Bytes {
         let advertised = self.config.advertised(flow);
         let user = identity.user().unwrap_or_default();
+        let sips = secure && flow.transport == Transport::Tls;
         let mut text = String::with_capacity(64);
-        text.push_str("<sip:");
+        text.push_str(if sips { "<sips:" } else { "<sip:" });
         if !user.is_empty() {
             text.push_str(&escape_user(&user));
             text.push('@');
         }
         text.push_str(&advertised.to_string());
-        if let Some(transport) = flow.transport.uri_param() {
+        if let Some(transport) = flow.transport.uri_param().filter(|_| !sips) {
             text.push_str(";transport=");
             text.push_str(transport);
         }
@@ -118,6 +120,18 @@ impl Endpoint {
     pub(super) fn open_request(&self, id: TransactionId) -> Option<&Request> {
         self.transactions.get(id.0)?.request.as_deref()
     }
+}
+
+/// Whether a request makes a dialog that is secure all the way (section 12.1.1).
+pub(super) fn asks_for_sips(request: &Request) -> bool {
+    let first = request.headers.record_routes().ok().and_then(|routes| routes.into_iter().next());
+    let peer = first.or_else(|| request.headers.contact().ok().flatten());
+    is_sips(&request.uri) || peer.is_some_and(|peer| is_sips(&peer.uri))
+}
+
+/// Whether a URI is a SIPS URI.
+pub(super) fn is_sips(uri: &Uri) -> bool {
+    uri.as_sip().is_some_and(|uri| uri.secure)
 }
 
 /// Adds a user's headers, without those that are not the user's to write.

@@ -61,7 +61,7 @@ impl Default for EndpointConfig {
 pub struct HostPort {
     /// A name or an address; IPv6 in brackets.
     pub host: String,
-    /// The port.
+    /// None: the transport's own, 5060 or 5061.
     pub port: Option<u16>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Endpoint, Event, Flow, TransactionId, body,
-    build::response_flow,
+    build::{asks_for_sips, response_flow},
     leg::{Incoming, Leg, State},
     transactions::{Machine, Owner, Purpose, reliability},
 };
@@ -212,7 +212,7 @@ impl Endpoint {
         let leg = LegId(self.ids.next());
         let id = self.open_invite(now, &arrival, Owner::Leg(leg, Purpose::Invite));
         let Arrival { request, flow, .. } = arrival;
-        let contact = self.contact(flow, &request.uri);
+        let contact = self.contact(flow, &request.uri, asks_for_sips(&request));
         self.tags.insert(dialog.local_tag().clone(), leg);
         self.connections.add(flow, leg);
         let state = State::Incoming(Incoming { transaction: id, request: request.clone(), progress: None });

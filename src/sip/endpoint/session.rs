@@ -18,7 +18,10 @@ use crate::{
 };
 use bytes::Bytes;
 use rand::Rng;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 /// How often an offer that crossed the peer's is tried again.
 const MOST_ATTEMPTS: u8 = 6;
@@ -112,6 +115,11 @@ impl Endpoint {
         self.connections.on(flow).collect()
     }
 
+    /// Whether any dialog goes over this address of ours.
+    pub fn speaks_at(&self, local: SocketAddr) -> bool {
+        self.legs.values().any(|leg| leg.next_hop().local == local)
+    }
+
     /// The dialog of a leg, to be stored; None before the leg is answered and after its end.
     pub fn snapshot(&self, id: LegId) -> Option<DialogSnapshot> {
         let leg = self.legs.get(&id)?;
@@ -133,7 +141,7 @@ impl Endpoint {
             return Err(CommandError::LegTaken);
         }
         let local = NameAddr::parse(&dialog.local().clone()).map_err(|_| CommandError::WrongState)?;
-        let contact = self.contact(dialog.flow(), &local.uri);
+        let contact = self.contact(dialog.flow(), &local.uri, false);
         self.tags.insert(dialog.local_tag().clone(), id);
         self.connections.add(dialog.flow(), id);
         self.legs.insert(id, Leg::new(dialog, contact, State::Established(Session::new())));

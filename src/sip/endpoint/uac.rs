@@ -2,7 +2,7 @@
 
 use super::{
     CommandError, Endpoint, Flow, TransactionId,
-    build::{lines, put_headers},
+    build::{is_sips, lines, put_headers},
     leg::{Calling, Cancel, Leg, State},
     transactions::{Machine, Owner, Purpose, reliability},
 };
@@ -77,7 +77,7 @@ impl Endpoint {
         if self.legs.len() >= limits.legs || self.transactions.len() >= limits.transactions {
             return Err(CommandError::Overloaded);
         }
-        let contact = self.contact(invite.flow, &invite.from.uri);
+        let contact = self.contact(invite.flow, &invite.from.uri, is_sips(&invite.uri));
         let OutgoingInvite { flow, uri, from, to, route, headers, sdp, again } = invite;
         let mut request = self.outgoing(Method::Invite, uri, from, to, &route, again);
         request.headers.push(HeaderName::Contact, contact.clone());
@@ -113,7 +113,7 @@ impl Endpoint {
         if self.transactions.len() >= self.config.limits.transactions {
             return Err(CommandError::Overloaded);
         }
-        let contact = self.contact(request.flow, &request.from.uri);
+        let contact = self.contact(request.flow, &request.from.uri, is_sips(&request.uri));
         let OutgoingRequest { flow, method, uri, from, to, route, headers, body, again } = request;
         let mut request = self.outgoing(method, uri, from, to, &route, again);
         put_headers(&mut request.headers, headers.iter());

@@ -546,3 +546,36 @@ fn what_is_sent_can_be_read() {
     );
     assert!(request.headers.has(&HeaderName::UserAgent) && request.headers.has(&HeaderName::Supported));
 }
+
+#[test]
+fn over_tls_we_are_where_the_telephone_connected() {
+    for (uri, own) in [("sip:", "<sip:12345@192.0.2.9:5061;transport=tls>"), ("sips:", "<sips:12345@192.0.2.9:5061>")] {
+        let mut solo = Solo::new();
+        let local = ([192, 0, 2, 9], 5061).into();
+        solo.flow = Flow { transport: Transport::Tls, local, connection: 7, ..solo.flow };
+        let invite = request("INVITE", "z9hG4bKi", &["Content-Type: application/sdp"]) + "v=0";
+        solo.give(invite.replacen("sip:", uri, 1));
+        let Some(Event::Invite { leg, .. }) = solo.events.pop() else { panic!("a call") };
+        solo.endpoint.answer(solo.now, leg, Bytes::from_static(b"v=0")).expect("it rings");
+        assert_eq!(value(&solo.drain()[0].1, "Contact"), own);
+        // A call to it goes over its connection.
+        let address = |text: &str| {
+            crate::sip::message::NameAddr::parse(&Bytes::copy_from_slice(text.as_bytes())).expect("a good address")
+        };
+        let to = format!("{uri}12330@192.0.2.1");
+        let invite = OutgoingInvite {
+            flow: solo.flow,
+            uri: to.parse().expect("a good URI"),
+            from: address("<sip:12345@192.0.2.9>"),
+            to: address(&format!("<{to}>")),
+            route: Vec::new(),
+            headers: Vec::new(),
+            sdp: None,
+            again: None,
+        };
+        solo.endpoint.invite(solo.now, LegId(5), invite).expect("a call can be made");
+        let (flow, invite) = solo.wires().remove(0);
+        assert_eq!((flow, value(&invite, "Contact")), (solo.flow, own));
+        assert!(value(&invite, "Via").starts_with("SIP/2.0/TLS 192.0.2.9:5061;"), "{invite}");
+    }
+}

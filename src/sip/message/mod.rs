@@ -79,7 +79,7 @@ pub struct Response {
 }
 
 impl Message {
-    /// The header fields.
+    /// The header fields of either.
     pub fn headers(&self) -> &Headers {
         match self {
             Message::Request(request) => &request.headers,
@@ -87,7 +87,7 @@ impl Message {
         }
     }
 
-    /// The body.
+    /// The body of either; empty where there is none.
     pub fn body(&self) -> &Bytes {
         match self {
             Message::Request(request) => &request.body,

@@ -144,7 +144,7 @@ impl ReasonValue {
         self.params.get("cause").and_then(|v| lex::number(v, 999)).map(|n| n as u16)
     }
 
-    /// The text.
+    /// What it says for people, unquoted.
     pub fn text(&self) -> Option<String> {
         self.params.get_text("text")
     }

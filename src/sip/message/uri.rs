@@ -197,7 +197,7 @@ pub struct SipUri {
     pub user: Option<Bytes>,
     /// The password, if a colon stood in the user information.
     pub password: Option<Bytes>,
-    /// The host.
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
     pub host: Host,
     /// The port, if one was written.
     pub port: Option<u16>,
@@ -228,7 +228,7 @@ pub enum Uri {
 }
 
 impl Uri {
-    /// Parses a whole URI without angle brackets.
+    /// Parses a whole URI without angle brackets. Errors where it breaks the grammar.
     pub fn parse(text: impl Into<Bytes>) -> Result<Uri, Defect> {
         let text = text.into();
         let parts = UriParts::of(&text).ok_or(Defect::Uri)?;

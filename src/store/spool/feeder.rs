@@ -27,6 +27,7 @@ impl Spool {
         tokio::spawn(async move {
             let mut wait = BACK_OFF.0;
             loop {
+                spool.try_again().await;
                 match spool.feed(&store).await {
                     Ok((fed, ended)) => {
                         wait = BACK_OFF.0;

@@ -34,13 +34,20 @@ const SCHEMA: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS dialog_call ON dialog (call)",
     "CREATE TABLE IF NOT EXISTS waiter (call INTEGER PRIMARY KEY, enqueued_at INTEGER NOT NULL, body TEXT NOT NULL)",
     bindings::SCHEMA,
+    // What is written to find out whether the disk takes anything again.
+    "CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
 ];
+
+/// As long as what a call writes at least.
+const PROBE: &str = "INSERT OR REPLACE INTO probe (id, body) VALUES (1, hex(randomblob(4096)))";
 
 type Reply = oneshot::Sender<Result<()>>;
 
 /// What the journal is asked.
 pub(in crate::store) enum Op {
     Accept(Box<AcceptedCall>, Reply),
+    /// A call that is over: nobody waits for a 200.
+    Keep(Box<AcceptedCall>, Reply),
     Finish(CallId, Box<FinishedCall>, Reply),
     Update(CallId, String),
     /// It was never answered after all.
@@ -86,6 +93,7 @@ fn connect(path: &Path) -> Result<Connection> {
 #[derive(Default)]
 struct Batch {
     accepts: Vec<(CallId, String)>,
+    keeps: Vec<(CallId, String)>,
     updates: HashMap<CallId, String>,
     finishes: Vec<(CallId, String)>,
     forgotten: Vec<CallId>,
@@ -96,7 +104,10 @@ struct Batch {
     done: Vec<CallId>,
     stuck: Vec<CallId>,
     fed_weight: i64,
+    /// Answered after the commit, whatever came of it.
     replies: Vec<Reply>,
+    /// Answered when it is on disk, however many commits that takes.
+    patient: Vec<Reply>,
     readers: Vec<Reader>,
     words: u64,
 }
@@ -104,17 +115,25 @@ struct Batch {
 impl Batch {
     fn add(&mut self, op: Op) {
         match op {
-            Op::Accept(call, reply) => self.json(&*call, reply, |batch, text| batch.accepts.push((call.call, text))),
-            Op::Finish(call, finished, reply) => {
-                self.json(&*finished, reply, |batch, text| batch.finishes.push((call, text)));
-            }
+            Op::Accept(call, reply) => self.json(&*call, reply, |batch, text, reply| {
+                batch.accepts.push((call.call, text));
+                batch.replies.push(reply);
+            }),
+            Op::Keep(call, reply) => self.json(&*call, reply, |batch, text, reply| {
+                batch.keeps.push((call.call, text));
+                batch.patient.push(reply);
+            }),
+            Op::Finish(call, finished, reply) => self.json(&*finished, reply, |batch, text, reply| {
+                batch.finishes.push((call, text));
+                batch.patient.push(reply);
+            }),
             Op::Update(call, progress) => {
                 self.words += 1;
                 self.updates.insert(call, progress);
             }
             Op::Forget(call, reply) => {
                 self.forgotten.push(call);
-                self.replies.push(reply);
+                self.patient.push(reply);
             }
             Op::Dialog(leg, dialog) => {
                 self.words += 1;
@@ -142,15 +161,26 @@ impl Batch {
 
     /// Whether there is anything to write, or anybody to be told that it is written.
     fn is_empty(&self) -> bool {
-        self.words == 0 && self.replies.is_empty()
+        self.words == 0 && self.replies.is_empty() && self.patient.is_empty()
     }
 
-    fn json<T: serde::Serialize>(&mut self, value: &T, reply: Reply, keep: impl FnOnce(&mut Batch, String)) {
+    /// What is still to be written after a failed commit: all but new calls, which are refused, and what the feeder says
+    /// again. It is as much as the calls in progress at most.
+    fn kept(self) -> Batch {
+        Batch {
+            accepts: Vec::new(),
+            fed: Vec::new(),
+            done: Vec::new(),
+            stuck: Vec::new(),
+            fed_weight: 0,
+            replies: Vec::new(),
+            ..self
+        }
+    }
+
+    fn json<T: serde::Serialize>(&mut self, value: &T, reply: Reply, keep: impl FnOnce(&mut Batch, String, Reply)) {
         match to_json(value) {
-            Ok(text) => {
-                keep(self, text);
-                self.replies.push(reply);
-            }
+            Ok(text) => keep(self, text, reply),
             Err(error) => drop(reply.send(Err(error))),
         }
     }
@@ -161,6 +191,8 @@ pub(super) struct Journal {
     path: PathBuf,
     conn: Option<Connection>,
     state: Arc<JournalState>,
+    /// What a failed commit left to be written by the next one.
+    kept: Batch,
 }
 
 impl Journal {
@@ -171,14 +203,14 @@ impl Journal {
         state: Arc<JournalState>,
         opened: oneshot::Sender<Result<Recovered>>,
     ) {
-        let mut journal = Journal { path, conn: None, state };
+        let mut journal = Journal { path, conn: None, state, kept: Batch::default() };
         let recovered = journal.open();
         let failed = recovered.is_err();
         if opened.send(recovered).is_err() || failed {
             return;
         }
         while let Some(op) = mailbox.blocking_recv() {
-            let mut batch = Batch::default();
+            let mut batch = std::mem::take(&mut journal.kept);
             batch.add(op);
             for _ in 1..BATCH {
                 match mailbox.try_recv() {
@@ -193,6 +225,10 @@ impl Journal {
             for reader in readers {
                 reader(journal.connection());
             }
+        }
+        let kept = std::mem::take(&mut journal.kept);
+        if !kept.is_empty() {
+            journal.commit(kept);
         }
     }
 
@@ -219,31 +255,31 @@ impl Journal {
         Ok(self.conn.insert(conn))
     }
 
-    fn commit(&mut self, batch: Batch) {
+    fn commit(&mut self, mut batch: Batch) {
         let outcome = self.write(&batch);
         *self.state.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
             outcome.as_ref().err().map(ToString::to_string);
-        match &outcome {
+        let mut replies = std::mem::take(&mut batch.replies);
+        let failed = match outcome {
             Ok(forgotten) => {
-                let forgotten = *forgotten as i64;
-                let added = (batch.accepts.len() + batch.finishes.len()) as i64 - forgotten;
+                let added = (batch.accepts.len() + batch.keeps.len() + batch.finishes.len()) as i64 - forgotten as i64;
                 self.state.backlog.fetch_add(added - batch.fed_weight, Ordering::Relaxed);
                 if !batch.updates.is_empty() || !batch.finishes.is_empty() {
                     self.state.fresh.notify_one();
                 }
+                replies.append(&mut batch.patient);
+                None
             }
             Err(error) => {
                 tracing::error!(%error, "the spool could not be written");
-                self.state.dropped.fetch_add(batch.words, Ordering::Relaxed);
                 // A connection with a failed transaction is not reused.
                 self.conn = None;
+                self.kept = batch.kept();
+                Some(error.to_string())
             }
-        }
-        for reply in batch.replies {
-            let answer = match &outcome {
-                Ok(_) => Ok(()),
-                Err(error) => Err(StoreError::Unavailable(error.to_string())),
-            };
+        };
+        for reply in replies {
+            let answer = failed.clone().map_or(Ok(()), |why| Err(StoreError::Unavailable(why)));
             // Nobody waits any more: it is on disk all the same.
             let _ = reply.send(answer);
         }
@@ -251,7 +287,12 @@ impl Journal {
 
     /// Gives how many calls were forgotten.
     fn write(&mut self, batch: &Batch) -> Result<usize> {
+        let troubled = self.state.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         let tx = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if troubled {
+            // A transaction that writes nothing succeeds on a full disk, too.
+            tx.execute(PROBE, [])?;
+        }
         let forgotten = write_calls(&tx, batch)?;
         write_snapshots(&tx, batch)?;
         bindings::write(&tx, &batch.bindings)?;
@@ -268,7 +309,7 @@ fn ids(calls: &[CallId]) -> String {
 fn write_calls(tx: &Connection, batch: &Batch) -> Result<usize> {
     let mut insert =
         tx.prepare_cached("INSERT INTO accepted (call, body) VALUES (?1, ?2) ON CONFLICT (call) DO NOTHING")?;
-    for (call, body) in &batch.accepts {
+    for (call, body) in batch.accepts.iter().chain(&batch.keeps) {
         insert.execute(params![call.0 as i64, body])?;
     }
     let mut update = tx.prepare_cached("UPDATE accepted SET progress = ?2 WHERE call = ?1")?;

@@ -89,7 +89,7 @@ pub(super) struct JournalState {
     fresh: Notify,
     /// Calls, and endings of calls, that the store does not have yet.
     backlog: AtomicI64,
-    /// Snapshots that were dropped since the mailbox was full or the disk failed.
+    /// Snapshots that were dropped since the mailbox was full.
     dropped: AtomicU64,
     /// Why the last commit failed; none where it did not.
     trouble: Mutex<Option<String>>,
@@ -132,14 +132,20 @@ impl Spool {
         }
     }
 
-    /// Takes a call's ending, after all that was said of the call before; done when it is on disk. Its dialogs and its
-    /// waiter are forgotten.
+    /// Takes a call that is over without having been answered: done when it is on disk, however long the disk is full.
+    pub fn keep(&self, call: AcceptedCall) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.say(Op::Keep(Box::new(call), reply), answer)
+    }
+
+    /// Takes a call's ending, after all that was said of the call before; done when it is on disk, however long the disk
+    /// is full. Its dialogs and its waiter are forgotten.
     pub fn finish(&self, call: CallId, finished: FinishedCall) -> impl Future<Output = Result<()>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.say(Op::Finish(call, Box::new(finished), reply), answer)
     }
 
-    /// Takes back a call that was accepted and never answered: no ticket is owed for it.
+    /// Takes back a call that was accepted and never answered: no ticket is owed for it. Done when it is on disk.
     pub fn forget(&self, call: CallId) -> impl Future<Output = Result<()>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.say(Op::Forget(call, reply), answer)
@@ -171,9 +177,17 @@ impl Spool {
         self.tell(Op::Waiter(call, None))
     }
 
-    /// Done when everything said before is on disk.
+    /// Done when everything said before is on disk. Errors where the journal cannot be written.
     pub async fn flush(&self) -> Result<()> {
         self.ask(Op::Flush).await
+    }
+
+    /// Where the journal could not be written, finds out whether it can be by now; what waits is written then.
+    async fn try_again(&self) {
+        if self.trouble().is_some() {
+            // The outcome is the journal's trouble, or that there is none any more.
+            let _ = self.flush().await;
+        }
     }
 
     /// Calls and endings that the store does not have yet.

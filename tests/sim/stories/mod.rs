@@ -12,5 +12,6 @@ mod gate;
 mod holds;
 mod network;
 mod recovery;
+mod settings;
 mod shipped;
 mod stalls;
