@@ -223,6 +223,23 @@ pub enum Output {
     },
 }
 
+/// How many entries the switch's tables have; without calls there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Calls in progress.
+    pub calls: usize,
+    /// Legs with their call.
+    pub legs: usize,
+    /// Legs whose telephone can be rung elsewhere.
+    pub rung: usize,
+    /// Agents who called by themselves.
+    pub engaged: usize,
+    /// Calls that wait for a moment.
+    pub timers: usize,
+    /// Calls that count against a profile's limit.
+    pub admitted: usize,
+}
+
 /// The switch of one shard.
 pub struct Switch<M> {
     config: Arc<Config>,
@@ -388,6 +405,18 @@ impl<M: MediaPort> Switch<M> {
     /// How many calls are in progress.
     pub fn calls(&self) -> usize {
         self.calls.len()
+    }
+
+    /// How much is held for calls.
+    pub fn held(&self) -> Held {
+        Held {
+            calls: self.calls.len(),
+            legs: self.legs.len(),
+            rung: self.rung.len(),
+            engaged: self.engaged.len(),
+            timers: self.timers.len(),
+            admitted: self.admission.calls(),
+        }
     }
 
     /// The SIP endpoint's counters.
