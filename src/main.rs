@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hotline::{
     app::{
+        catalogue,
         reload::{SetLog, Source},
         setup,
     },
@@ -212,10 +213,12 @@ fn source(place: &Place, log: SetLog) -> Source {
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()
-        .context("metrics")
+        .context("metrics")?;
+    catalogue::describe();
+    Ok(handle)
 }
 
 /// How often the samples of histograms are put into their bounds.
