@@ -10,6 +10,7 @@ pub mod callbacks;
 pub mod calls;
 pub mod certificates;
 pub mod check;
+pub mod documents;
 pub mod events;
 mod figures;
 pub mod housekeeping;
@@ -142,6 +143,9 @@ pub enum AppError {
         /// The same in words.
         reason: String,
     },
+    /// A change of the settings was refused.
+    #[error(transparent)]
+    Settings(#[from] documents::SettingsRefused),
     /// Somebody else changed it meanwhile: read it again first.
     #[error("the version is {current} by now")]
     VersionMismatch {

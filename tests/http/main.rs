@@ -20,5 +20,6 @@ mod messages;
 mod queues;
 mod recordings;
 mod sessions;
+mod settings;
 mod tickets;
 mod units;
