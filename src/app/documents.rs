@@ -30,6 +30,9 @@ pub enum SettingsRefused {
     /// The text has faults, alone or together with the rest.
     #[error(transparent)]
     Faulty(#[from] Faults),
+    /// Who writes has to say which version was read.
+    #[error("which version was read is not said")]
+    Unseen,
     /// It was changed by somebody else meanwhile.
     #[error("the version is {current} by now")]
     Stale {
@@ -102,8 +105,8 @@ pub struct SettingsView {
 pub struct Writing {
     /// The document's name.
     pub document: String,
-    /// The version that the writer has seen.
-    pub seen: i64,
+    /// The version that the writer has seen; None is refused.
+    pub seen: Option<i64>,
     /// The whole new text; None: what the program carries within itself.
     pub text: Option<String>,
     /// Why.
@@ -224,16 +227,17 @@ impl App {
         self: &Arc<Self>,
         actor: &Actor,
         document: &str,
-        seen: i64,
+        seen: Option<i64>,
         version: Option<i64>,
+        note: &str,
     ) -> Result<DocumentView, AppError> {
         permissions::require(actor, Thing::Settings)?;
         self.file_of(document)?;
-        let back = version.unwrap_or(seen - 1);
+        let back = version.unwrap_or(seen.ok_or(SettingsRefused::Unseen)? - 1);
         let row = self.store.setting_version_get(document, back).await?;
         let row = row.ok_or(AppError::Settings(SettingsRefused::NoVersion))?;
         let text = row.overridden.then_some(row.text);
-        let note = format!("撤销到版本 {back} (back to version {back})");
+        let note = format!("撤销到版本 {back} (back to version {back}): {note}");
         self.settings_put(actor, Writing { document: document.to_owned(), seen, text, note }).await
     }
 
@@ -254,6 +258,7 @@ impl App {
         let _one = self.reloading.lock().await;
         let rows = self.store.setting_version_list(&document).await?;
         let current = rows.first().map_or(0, |row| row.version);
+        let seen = seen.ok_or(SettingsRefused::Unseen)?;
         if seen != current {
             return Err(SettingsRefused::Stale { current }.into());
         }

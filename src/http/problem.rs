@@ -184,9 +184,15 @@ impl From<SettingsRefused> for Problem {
         match refused {
             SettingsRefused::Faulty(Faults(faults)) => {
                 let detail = format!("配置有 {} 个错误,没有生效,仍按原配置运行", faults.len());
-                let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "settings-faulty", "配置有错误", detail);
+                let problem = Problem::new(StatusCode::BAD_REQUEST, "settings-faulty", "配置有错误", detail);
                 Problem { faults, ..problem }
             }
+            SettingsRefused::Unseen => Problem::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "if-match-required",
+                "缺少 If-Match",
+                "请先读取该配置文件,再带 If-Match(其 ETag,即 version)提交",
+            ),
             SettingsRefused::Stale { current } => Problem::new(
                 StatusCode::PRECONDITION_FAILED,
                 "version-mismatch",

@@ -43,8 +43,8 @@ async fn settings_list(State(http): State<Shared>, who: Who) -> Result<Json<Sett
 /// Reads the files again and puts them in force, as SIGHUP does; with a fault the old ones stay in force.
 #[utoipa::path(post, path = "/settings/reload", tag = "settings",
     responses((status = 200, body = SettingsState), (status = 403, body = Problem),
-        (status = 422, body = Faulty, example = json!({"type": "urn:hotline:problem:settings-faulty", "title": "配置有错误",
-            "status": 422, "detail": "配置有 1 个错误,没有生效,仍按原配置运行",
+        (status = 400, body = Faulty, example = json!({"type": "urn:hotline:problem:settings-faulty", "title": "配置有错误",
+            "status": 400, "detail": "配置有 1 个错误,没有生效,仍按原配置运行",
             "faults": [{"file": "/etc/hotline/hotline.toml", "line": 18, "column": 16,
                 "message": "`queue.ring_timeout` = \"soon\" is no time that can stand here", "fix": "write \"20s\""}]}))))]
 async fn settings_reload(State(http): State<Shared>, who: Who) -> Result<Json<SettingsState>, Problem> {
@@ -77,8 +77,8 @@ struct PutRequest {
     params(("If-Match" = String, Header, description = "读到的版本,例如 \"3\";新文件为 \"0\";已被他人修改时为 412")),
     responses((status = 200, body = DocumentView), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 428, body = Problem),
-        (status = 422, body = Faulty, example = json!({"type": "urn:hotline:problem:settings-faulty", "title": "配置有错误",
-            "status": 422, "detail": "配置有 1 个错误,没有生效,仍按原配置运行",
+        (status = 400, body = Faulty, example = json!({"type": "urn:hotline:problem:settings-faulty", "title": "配置有错误",
+            "status": 400, "detail": "配置有 1 个错误,没有生效,仍按原配置运行",
             "faults": [{"file": "/etc/hotline/ivr-flows/12345.toml", "line": 6, "column": 8,
                 "message": "there is no node \"b\"", "fix": "add [node.b]"}]}))))]
 async fn settings_put(
@@ -97,7 +97,7 @@ async fn settings_put(
 #[utoipa::path(delete, path = "/settings/{folder}/{name}", tag = "settings",
     params(("If-Match" = String, Header, description = "读到的版本")),
     responses((status = 200, body = DocumentView), (status = 403, body = Problem), (status = 404, body = Problem),
-        (status = 412, body = Problem), (status = 422, body = Faulty), (status = 428, body = Problem)))]
+        (status = 412, body = Problem), (status = 400, body = Faulty), (status = 428, body = Problem)))]
 async fn settings_delete(
     State(http): State<Shared>,
     who: Who,
@@ -143,8 +143,10 @@ async fn settings_versions(
 }
 
 /// Which version to go back to.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct UndoRequest {
+    /// Why.
+    note: String,
     /// Absent: the one before the latest.
     #[serde(default)]
     version: Option<i64>,
@@ -154,7 +156,7 @@ struct UndoRequest {
 #[utoipa::path(post, path = "/settings/{folder}/{name}/undo", tag = "settings", request_body = UndoRequest,
     params(("If-Match" = String, Header, description = "读到的版本")),
     responses((status = 200, body = DocumentView), (status = 403, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem), (status = 412, body = Problem), (status = 422, body = Faulty),
+        (status = 409, body = Problem), (status = 412, body = Problem), (status = 400, body = Faulty),
         (status = 428, body = Problem)))]
 async fn settings_undo(
     State(http): State<Shared>,
@@ -164,16 +166,13 @@ async fn settings_undo(
     Body(request): Body<UndoRequest>,
 ) -> Result<Response, Problem> {
     let (document, seen) = (format!("{folder}/{name}"), seen(&headers)?);
-    Ok(tagged(http.app.settings_undo(&who.actor, &document, seen, request.version).await?))
+    Ok(tagged(http.app.settings_undo(&who.actor, &document, seen, request.version, &request.note).await?))
 }
 
-/// The version that `If-Match` names; who has not read it may not write it.
-fn seen(headers: &HeaderMap) -> Result<i64, Problem> {
-    let version = if_match(headers)?.ok_or_else(|| {
-        let detail = "请先读取该配置文件,再带 If-Match(其 ETag,即 version)提交";
-        Problem::new(axum::http::StatusCode::PRECONDITION_REQUIRED, "if-match-required", "缺少 If-Match", detail)
-    })?;
-    i64::try_from(version).map_err(|_| Problem::bad_request("If-Match 应为版本号"))
+/// The version that `If-Match` names.
+fn seen(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let version = if_match(headers)?.map(i64::try_from).transpose();
+    version.map_err(|_| Problem::bad_request("If-Match 应为版本号"))
 }
 
 fn tagged(view: DocumentView) -> Response {

@@ -11,9 +11,9 @@ const FLOW: &str = "/settings/ivr-flows/own.toml";
 const SOUND: &str = "version = 1\nstart = \"say\"\n[node.say]\nplay = \"prompts/zh/welcome.wav\"\nnext = \"bye\"\n[node.bye]\nhangup = true\n";
 
 /// A story on a program of its own: what is in force is everybody's.
-fn alone<F: Future<Output = ()>>(story: impl FnOnce(World) -> F) {
+fn alone<F: Future<Output = ()>>(name: &str, story: impl FnOnce(World) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async { story(World::start("settings").await).await });
+    runtime.block_on(async { story(World::start(name).await).await });
 }
 
 fn seen(api: &Client, version: u64) -> Client {
@@ -26,7 +26,7 @@ fn entry<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// The problem of settings with faults.
 fn faulty(answer: &Answer) -> Value {
-    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert_eq!(answer.status, 400, "{}", answer.text());
     let problem: Value = serde_json::from_slice(&answer.body).expect("JSON");
     assert_eq!(problem["type"], "urn:hotline:problem:settings-faulty");
     problem
@@ -48,7 +48,7 @@ fn only_the_administrator_sees_and_changes_settings() {
 
 #[test]
 fn a_document_is_written_put_in_force_and_undone() {
-    alone(|world| async move {
+    alone("settings-undo", |world| async move {
         let api = world.user("admin").await;
         let list = api.get("/settings").await.ok(200);
         let trunk = entry(&list, "sip-profiles/trunk.toml").expect("the trunk");
@@ -73,11 +73,14 @@ fn a_document_is_written_put_in_force_and_undone() {
         assert_eq!(text(&api.get(FLOW).await.ok(200), "text"), other);
 
         // Back, which is a version too; and back to one that is named.
-        let undone = seen(&api, 2).post(&format!("{FLOW}/undo"), &json!({})).await.ok(200);
+        let undone = seen(&api, 2).post(&format!("{FLOW}/undo"), &json!({"note": "n"})).await.ok(200);
         assert_eq!((&undone["version"], text(&undone, "text")), (&json!(3), SOUND.to_owned()));
-        let named = seen(&api, 3).post(&format!("{FLOW}/undo"), &json!({"version": 2})).await.ok(200);
+        let named = seen(&api, 3).post(&format!("{FLOW}/undo"), &json!({"note": "n", "version": 2})).await.ok(200);
         assert_eq!((&named["version"], text(&named, "text")), (&json!(4), other.clone()));
-        seen(&api, 4).post(&format!("{FLOW}/undo"), &json!({"version": 99})).await.problem(409, "no-such-version");
+        seen(&api, 4)
+            .post(&format!("{FLOW}/undo"), &json!({"note": "n", "version": 99}))
+            .await
+            .problem(409, "no-such-version");
         let versions = api.get(&format!("{FLOW}/versions")).await.ok(200);
         let numbers: Vec<_> =
             versions["items"].as_array().expect("items").iter().map(|row| row["version"].clone()).collect();
@@ -95,7 +98,7 @@ fn a_document_is_written_put_in_force_and_undone() {
 
 #[test]
 fn a_text_with_faults_changes_nothing_and_each_is_told_with_its_line() {
-    alone(|world| async move {
+    alone("settings-faults", |world| async move {
         let api = world.user("admin").await;
         let trunk = "/settings/sip-profiles/trunk.toml";
         let before = api.get(trunk).await.ok(200);
