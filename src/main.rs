@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hotline::{
     app::{
+        catalogue,
         reload::{SetLog, Source},
         setup,
     },
@@ -209,10 +210,12 @@ fn source(place: &Place, log: SetLog) -> Source {
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()
-        .context("metrics")
+        .context("metrics")?;
+    catalogue::describe();
+    Ok(handle)
 }
 
 /// Has large blocks given back when they are freed. Hashing a password takes 19 MiB for a moment; glibc would keep a

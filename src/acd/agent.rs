@@ -351,7 +351,8 @@ impl Agent {
         self.status == Status::Ready && self.state == State::Idle && self.extension.is_some()
     }
 
-    /// The agent after the command and what happened; no events: nothing changed.
+    /// The agent after the command and what happened; no events: nothing changed. Refused, with the reason, where the
+    /// state does not allow it.
     pub fn apply(&self, command: Command, now: Now) -> Result<(Agent, Vec<Event>), Rejected> {
         let mut next = Change { agent: self.clone(), events: Vec::new(), now };
         match command {

@@ -11,7 +11,7 @@ use crate::{
     clock::{Now, UnixMillis},
     ids::{AgentNo, CallId, Extension, OfferId, QueueName},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// One agent at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -169,12 +169,12 @@ impl Acd {
 
     fn queue_snapshot(&self, queue: &Queue, now: Now, limit: usize) -> QueueSnapshot {
         let waiter = |(index, place): (usize, super::queue::Place)| {
-            let waited = self.waiters.get(&place.call).map(|waiter| waiter.waited(now));
+            let waiter = self.waiters.get(&place.call);
             WaiterSnapshot {
                 call: place.call,
                 position: index + 1,
-                enqueued_at: place.enqueued_at,
-                waited_ms: millis(waited.unwrap_or_default()),
+                enqueued_at: waiter.map_or(UnixMillis(0), |waiter| waiter.enqueued_at),
+                waited_ms: millis(waiter.map_or(Duration::ZERO, |waiter| waiter.waited(now))),
                 priority: place.priority.0,
                 front: place.front.0,
             }

@@ -267,6 +267,9 @@ pub fn close(record: &mut CallRecord, now: UnixMillis) {
         leg.ending.get_or_insert(ending);
         leg.ended_at.get_or_insert(now);
     }
+    for attempt in record.three_way.iter_mut().filter(|attempt| attempt.is_open()) {
+        attempt.outcome = "failed".to_owned();
+    }
 }
 
 #[cfg(test)]

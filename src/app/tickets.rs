@@ -308,7 +308,7 @@ fn refused(error: StoreError) -> AppError {
     }
 }
 
-/// What a list of tickets may be narrowed by, from the API's words.
+/// What a list of tickets may be narrowed by, from the API's words. `Invalid` for a state that there is not.
 pub fn filter_of(
     state: Option<&str>,
     call: Option<CallId>,

@@ -583,7 +583,7 @@ fn shown_flow(path: Option<&Path>, data_dir: &Path, name: &str) -> Result<(Setti
     }
 }
 
-/// `hotline flow graph`: Mermaid text, or SVG.
+/// `hotline flow graph`: Mermaid text, or SVG. Errors with every fault of the settings or of the flow.
 pub fn cmd_flow_graph(path: Option<&Path>, data_dir: &Path, flow: &str, svg: bool) -> Result<String, Report> {
     let (_, _, flow) = shown_flow(path, data_dir, flow)?;
     Ok(if svg { graph::svg(&flow) } else { graph::mermaid(&flow) })

@@ -15,17 +15,20 @@ use hotline::{
     },
     clock::Now,
     config::{self, Settings, Target},
-    ids::IdGen,
+    ids::{Extension, IdGen},
     ivr::Flow,
     media::{clip::Clip, tone::Sine},
     sip::{
         auth::{Algorithm, Authenticator, ha1},
         endpoint::{Endpoint, EndpointConfig},
-        registrar::{Registrar, RegistrarConfig},
+        registrar::{BindingSnapshot, Registrar, RegistrarConfig},
     },
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+/// Where telephones are registered.
+pub type Bindings = BTreeMap<Extension, Vec<BindingSnapshot>>;
 
 /// What carriers and departments speak to.
 pub const TRUNK: &str = "192.0.2.1:5060";
@@ -273,11 +276,20 @@ pub fn same(queue: QueueConfig) -> Change {
 
 /// The city's switch, its offices open or closed.
 pub fn switch(seed: u64, now: Now, queue: QueueConfig, open: bool) -> Switch<EngineRoom> {
+    switch_after(seed, now, queue, open, &Bindings::new())
+}
+
+/// As `switch`, where an earlier one knew these telephones.
+pub fn switch_after(seed: u64, now: Now, queue: QueueConfig, open: bool, bindings: &Bindings) -> Switch<EngineRoom> {
     let mut rng = StdRng::seed_from_u64(seed);
     let config = config(open);
     let ids = IdGen::new(0, now.wall.0);
     let acd = acd::config::Config { epoch: 1, queues: queues(queue), agents: acd::config::AgentRules::default() };
     let address: SocketAddr = TRUNK.parse().expect("an address");
+    let mut registrar = Registrar::new(RegistrarConfig::default());
+    for (extension, bindings) in bindings {
+        registrar.restore(now, extension.as_str(), bindings);
+    }
     Switch::new(Parts {
         acd: Acd::new(acd, ids.clone(), StdRng::from_seed(rng.random()), now).expect("a sound queue"),
         auth: Authenticator::new(
@@ -286,7 +298,7 @@ pub fn switch(seed: u64, now: Now, queue: QueueConfig, open: bool) -> Switch<Eng
             vec![Algorithm::Sha256, Algorithm::Md5],
             Duration::from_secs(300),
         ),
-        registrar: Registrar::new(RegistrarConfig::default()),
+        registrar,
         endpoint: Endpoint::new(EndpointConfig::default(), ids.clone(), rng.random()),
         ids,
         media: EngineRoom::new(seed, now.mono, now, address.ip()),

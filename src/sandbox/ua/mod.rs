@@ -160,6 +160,8 @@ pub enum Event {
 }
 
 /// A user agent at one address; copies of it mean the same one. It ends with its last copy and its last call.
+///
+/// Its methods err with [`UaError::Closed`] once it has ended, and with what the peer or the system refused.
 #[derive(Clone, Debug)]
 pub struct Ua {
     local: SocketAddr,

@@ -3,6 +3,7 @@
 mod agents;
 mod attempts;
 mod citizens;
+mod clocks;
 mod commands;
 mod connections;
 mod crash;
