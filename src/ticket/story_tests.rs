@@ -238,16 +238,17 @@ fn a_refused_return_is_signed_now_and_never_in_time() {
 
 #[test]
 fn a_return_that_nobody_asked_for_is_not_granted() {
-    let mut s = Story::handled_by(&["a"]);
-    let id = s.case.lead().unwrap().id;
+    let mut s = Story::handled_by(&["a", "b"]);
     s.unit("a", json!({"command": "sign"}));
-    let why = s.refused(dispatcher(), json!({"command": "grant_return", "assignment": id.to_string()}));
-    assert_eq!(why.code(), "assignment_state");
-    // Nor where returned often enough would mean designated.
+    s.unit("b", json!({"command": "sign"}));
+    s.unit("b", json!({"command": "reply", "text": "管道无碍"}));
+    // Returned so often that the next one would mean designated.
     s.case.ticket.returns = s.rules.policy.max_returns;
-    s.unit("a", json!({"command": "reply", "text": "已处理"}));
-    let why = s.refused(dispatcher(), json!({"command": "grant_return", "assignment": id.to_string()}));
-    assert_eq!((why.code(), s.unit_state("a")), ("assignment_state", UnitState::Replied));
+    for (unit, state) in [("a", UnitState::InProgress), ("b", UnitState::Replied)] {
+        let id = s.case.assignments.iter().find(|a| a.unit.as_str() == unit).unwrap().id.to_string();
+        let why = s.refused(dispatcher(), json!({"command": "grant_return", "assignment": id}));
+        assert_eq!((why.code(), s.unit_state(unit)), ("assignment_state", state));
+    }
 }
 
 #[test]
