@@ -3,7 +3,7 @@
 //! [`State::may_become`] is the whole table of its machine. The unit's clock is the assignment's own: a granted
 //! return makes a new one, while the citizen's clock goes on.
 
-use super::{deadline::Rule, rejected::Rejected};
+use super::{calendar::Calendar, deadline::Rule, rejected::Rejected};
 use crate::{
     clock::UnixMillis,
     ids::{AssignmentId, UnitCode},
@@ -236,6 +236,16 @@ impl Assignment {
     /// The state in which this assignment is worked on.
     pub(super) fn working_state(&self) -> State {
         if self.designated { State::Forced } else { State::InProgress }
+    }
+
+    /// When it must be replied to by this calendar: the time allowed, then the extension's working days, then the time
+    /// that the unit's clock stood still.
+    pub(super) fn due(&self, calendar: &Calendar) -> UnixMillis {
+        let mut due = self.rule.due(self.rule_from, calendar);
+        if let Some(extension) = self.extension.as_ref().filter(|extension| extension.granted == Some(true)) {
+            due = calendar.add_working_days(due, extension.days);
+        }
+        UnixMillis(due.0.saturating_add(self.suspended_millis))
     }
 
     /// Whether the unit's time was up before it replied, or is up now.

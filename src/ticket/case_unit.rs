@@ -90,6 +90,9 @@ impl Change<'_> {
         let place = self.work(meant, |s| s == UnitState::ReturnReview)?;
         let last = self.case.ticket.returns >= self.policy().max_returns;
         let assignment = &mut self.case.assignments[place];
+        if assignment.state != UnitState::ReturnReview {
+            return Err(Rejected::AssignmentState { command: self.command, state: assignment.state });
+        }
         let (id, role, rule) = (assignment.id, assignment.role, assignment.rule);
         if last && to.is_none_or(|to| *to == assignment.unit) {
             // Returned often enough: the unit that has it is designated.
@@ -142,7 +145,7 @@ impl Change<'_> {
         let assignment = &mut self.case.assignments[place];
         if let Some(extension) = &mut assignment.extension {
             extension.granted = Some(true);
-            let due_at = self.context.rules.calendar.add_working_days(assignment.due_at, extension.days);
+            let due_at = assignment.due(&self.context.rules.calendar);
             assignment.due_at = due_at;
             let assignment = assignment.id;
             self.tell(What::ExtensionGranted { assignment, due_at });

@@ -237,6 +237,36 @@ fn a_refused_return_is_signed_now_and_never_in_time() {
 }
 
 #[test]
+fn a_return_that_nobody_asked_for_is_not_granted() {
+    let mut s = Story::handled_by(&["a", "b"]);
+    s.unit("a", json!({"command": "sign"}));
+    s.unit("b", json!({"command": "sign"}));
+    s.unit("b", json!({"command": "reply", "text": "管道无碍"}));
+    // Returned so often that the next one would mean designated.
+    s.case.ticket.returns = s.rules.policy.max_returns;
+    for (unit, state) in [("a", UnitState::InProgress), ("b", UnitState::Replied)] {
+        let id = s.case.assignments.iter().find(|a| a.unit.as_str() == unit).unwrap().id.to_string();
+        let why = s.refused(dispatcher(), json!({"command": "grant_return", "assignment": id}));
+        assert_eq!((why.code(), s.unit_state(unit)), ("assignment_state", state));
+    }
+}
+
+#[test]
+fn an_extension_after_a_suspension_is_counted_as_the_calendar_counts_it() {
+    let mut s = Story::handled_by(&["a"]);
+    s.rules.policy.may_suspend = true;
+    s.at(date(2026, 9, 30), 10, 0).unit("a", json!({"command": "sign"}));
+    s.unit("a", json!({"command": "suspend", "reason": "等待鉴定"}));
+    s.at(date(2026, 10, 2), 10, 0).unit("a", json!({"command": "resume"}));
+    s.unit("a", json!({"command": "request_extension", "days": 2, "reason": "需采购"}));
+    s.dispatcher(json!({"command": "grant_extension"}));
+    let due = s.case.lead().unwrap().due_at;
+    s.give_json(Actor::system(), json!({"command": "recompute"})).unwrap();
+    assert_eq!(s.case.lead().unwrap().due_at, due, "the same calendar moves nothing");
+    assert!(s.history.iter().all(|event| event.what.name() != "due_moved"));
+}
+
+#[test]
 fn more_time_only_when_granted() {
     let mut s = Story::handled_by(&["a"]);
     s.unit("a", json!({"command": "sign"}));

@@ -277,11 +277,7 @@ impl Change<'_> {
         let rules = self.context.rules;
         let mut moved = Vec::new();
         for a in self.case.assignments.iter_mut().filter(|a| a.state.is_open()) {
-            let mut due = a.rule.due(a.rule_from, &rules.calendar);
-            if let Some(extension) = a.extension.as_ref().filter(|e| e.granted == Some(true)) {
-                due = rules.calendar.add_working_days(due, extension.days);
-            }
-            due.0 = due.0.saturating_add(a.suspended_millis);
+            let due = a.due(&rules.calendar);
             if due != a.due_at {
                 moved.push((Some(a.id), a.due_at, due));
                 a.due_at = due;

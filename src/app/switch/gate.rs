@@ -48,8 +48,7 @@ impl Profile {
         let numbers = self.settings.numbers.iter().zip(&self.routes);
         numbers
             .filter(|(number, _)| number.patterns.iter().any(|pattern| pattern.matches(dialled)))
-            .map(|(number, to)| (to.route(dialled), number.ticket && to.wants_ticket(), number.cdr))
-            .next()
+            .find_map(|(number, to)| Some((to.route(dialled)?, number.ticket && to.wants_ticket(), number.cdr)))
     }
 }
 
@@ -84,17 +83,18 @@ impl RouteTo {
         }
     }
 
-    fn route(&self, dialled: &str) -> Route {
-        match self {
+    /// None: what was dialled names no room.
+    fn route(&self, dialled: &str) -> Option<Route> {
+        Some(match self {
             RouteTo::Flow(flow) => Route::Flow(flow.clone()),
             RouteTo::Queue(queue) => Route::Queue(queue.clone()),
             RouteTo::Bridge { uri, recorded } => {
                 Route::Dial { target: DialTarget::Uri(uri.clone()), recorded: *recorded }
             }
-            RouteTo::Room => Route::Room(dialled.parse().unwrap_or_default()),
+            RouteTo::Room => Route::Room(dialled.parse().ok()?),
             RouteTo::PlayLoop(clip) => Route::PlayLoop(clip.clone()),
             RouteTo::Hold => Route::Hold,
-        }
+        })
     }
 }
 

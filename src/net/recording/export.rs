@@ -78,7 +78,7 @@ impl Reader {
     pub fn seek(&mut self, second: u32) -> io::Result<()> {
         let at = HEADER_LENGTH as u64 + u64::from(second) * (4 + LONGEST_CHUNK as u64);
         self.file.seek(SeekFrom::Start(at))?;
-        self.number = second;
+        (self.number, self.end) = (second, None);
         Ok(())
     }
 

@@ -77,5 +77,7 @@ fn seconds_are_found_by_seeking() {
     assert_eq!(reader.next_second().unwrap(), Some(&[3; 8000][..]));
     assert_eq!(reader.next_second().unwrap(), None);
     assert_eq!(reader.end(), Some(End { samples: 28_000, gap: false }));
+    reader.seek(0).unwrap();
+    assert_eq!(reader.next_second().unwrap().map(<[u8]>::len), Some(16_000), "back from the end");
     std::fs::remove_file(path).unwrap();
 }
