@@ -333,6 +333,8 @@ impl World {
     /// connections close.
     pub fn kill(&mut self) {
         self.agenda.retain(|_, happening| !matches!(happening, Happening::Spooled(_)));
+        // Who was to be put aside when its wrap-up is over starts again with the others.
+        self.put_aside.extend(self.switch.acd().agents(self.now).map(|agent| agent.agent));
         // What is random in the program is not what it was in its life before.
         let seed = self.rng.random();
         self.switch = city::switch_after(seed, self.now, self.queue.clone(), true, &self.journal.bindings);
