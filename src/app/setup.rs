@@ -11,6 +11,7 @@ use super::{
     outbox::{self, Bell},
     plan,
     reload::{Source, Standings},
+    signs::Reports,
     switch::{Input, Parts},
     switch_task::{self, SwitchHandle},
     view, watch,
@@ -104,6 +105,8 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
         runtime: tokio::runtime::Handle::current(),
         started: now,
         sms: std::sync::OnceLock::new(),
+        reports: Reports::default(),
+        alarms: std::sync::Mutex::default(),
         ending: CancellationToken::new(),
         in_doubt: std::sync::Mutex::default(),
         agent_log,
@@ -134,6 +137,9 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     tokio::spawn(async move { doubts.settle_doubts().await });
     let stored = app.clone();
     spool.start_feeder(store, move |calls| stored.calls_stored(calls));
+    if let Err(error) = app.keep_versions().await {
+        tracing::warn!(%error, "the versions of the settings were not kept; the next reload keeps them");
+    }
     start_sms(&app, &settings);
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(watch::run(app.clone()));

@@ -25,6 +25,7 @@ pub mod recording;
 mod reference;
 mod schema;
 pub mod session;
+pub mod setting_version;
 pub mod spool;
 mod sql;
 pub mod ticket;

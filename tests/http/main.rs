@@ -9,6 +9,7 @@ mod stream;
 mod world;
 
 mod agents;
+mod alarms;
 mod calls;
 mod documents;
 mod events;
@@ -20,5 +21,6 @@ mod messages;
 mod queues;
 mod recordings;
 mod sessions;
+mod settings;
 mod tickets;
 mod units;

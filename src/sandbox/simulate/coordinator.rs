@@ -373,6 +373,12 @@ impl Run {
             News::Tale(_, Tale::Registered { ticket }) => drop(self.evidence.registered.insert(ticket)),
             News::Tale(index, Tale::Seated { agents, failed }) => {
                 self.seated.insert(index);
+                if self.seated.len() + self.gone.len() == self.workers.len() {
+                    // Callers come from now on: this is where the time begins.
+                    self.began = clock::now().mono;
+                    self.evidence.samples.clear();
+                    self.recent.clear();
+                }
                 if !failed.is_empty() {
                     self.progress.say(&format!("工作进程 {index}:{agents} 个坐席就座,没有就座的 {failed:?}"));
                 }
