@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod agents;
+pub mod backup;
 mod calendar;
 pub mod callbacks;
 pub mod calls;

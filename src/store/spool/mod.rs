@@ -6,6 +6,7 @@
 //! feeder copies calls to the store and deletes them here when both their ticket and their record are there.
 
 mod bindings;
+mod copy;
 mod feeder;
 mod journal;
 
@@ -18,6 +19,7 @@ use crate::{
     clock::UnixMillis,
     ids::{CallId, LegId, QueueName},
 };
+pub use copy::SpoolCopy;
 use journal::{Journal, Op};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
