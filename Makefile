@@ -2,24 +2,28 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
-.PHONY: help test soak deps fmt lint unit scenario faults browser demo fuzz bench run
+.PHONY: help test soak deps fmt lint unit walk scenario faults browser demo simulate fuzz bench run
 
 help:
 	@echo "make run       the sandbox: dial sip:12345@127.0.0.1:5060, look at http://127.0.0.1:8080/"
 	@echo "make test      everything: format, lints, tests, scenarios with real peers and a browser, fuzzing, a short load"
-	@echo "make soak      what takes longer, for every night: each step of the demo broken in turn, ten minutes of fuzzing, faults"
+	@echo "make soak      what takes longer, for every night: each step of the demo broken in turn, an exercise of 30 minutes, ten minutes of fuzzing, faults,"
+	@echo "               an hour of the random walk"
+	@echo "make walk      the random walk of calls, faults and clock steps alone (WALK=seconds, 120 unless told)"
 	@echo "make bench     the figures of docs/performance.md (BENCH=FOLDER names the measuring tools)"
 
 run:
 	cargo run --release
 
-test: deps fmt lint unit scenario faults browser demo fuzz
+test: deps fmt lint unit walk scenario faults browser demo simulate fuzz
 	@echo "all tests passed"
 
 soak: deps target/release/hotline
 	tests/demo --all
+	tests/simulate soak
 	tests/fuzz 100
 	tests/faults/run --long
+	$(MAKE) walk WALK=3600
 
 # What the tests need on a fresh Debian: sipp and baresip as peers, chromium and node. Needs root the first time.
 deps:
@@ -37,8 +41,15 @@ unit:
 	tests/with-postgres --used cargo test --locked
 	HOTLINE_TEST_DATABASE=postgres tests/with-postgres --used cargo test --locked --test http
 
+WALK ?= 120
+walk:
+	HOTLINE_WALK_SECONDS=$(WALK) cargo test --locked --test sim walk::random_walks -- --nocapture
+
 demo: target/release/hotline
 	tests/demo
+
+simulate: target/release/hotline
+	tests/simulate
 
 scenario: target/release/hotline
 	tests/peers/run

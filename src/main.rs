@@ -6,7 +6,10 @@ mod upkeep;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hotline::{
-    app::setup,
+    app::{
+        reload::{SetLog, Source},
+        setup,
+    },
     config::{self, Configuration, Report},
     http::{self, Http},
     ivr::Caller,
@@ -76,6 +79,11 @@ enum Command {
         #[arg(long, value_name = "URL")]
         database: Option<String>,
     },
+    /// 演练话务:模拟的市民、坐席和部门打进沙箱(或另起的热线),显示进度,最后逐项对账
+    Simulate(sandboxed::SimulateArguments),
+    /// 演练的一份人,由 simulate 启动
+    #[command(name = "simulate-worker", hide = true)]
+    SimulateWorker,
     /// 检查配置引用的一切:配置、话务流程、语音、密钥、端口、数据库;一次列出所有错误
     Check(Place),
     /// 把数据库结构升级到本程序的版本,先作备份;只向前,不后退
@@ -124,6 +132,8 @@ fn main() -> ExitCode {
     let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(place) => run(serve(place)),
         Command::Demo { r#break, database } => run(sandboxed::demo(r#break, database)),
+        Command::Simulate(arguments) => run_here(sandboxed::simulate(arguments)),
+        Command::SimulateWorker => run_here(sandboxed::simulate_worker()),
         Command::Check(place) => run(async move {
             let now = clock::now().wall;
             let report = hotline::app::check::check(place.config.as_deref(), &place.data, now).await;
@@ -165,6 +175,11 @@ fn run(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<E
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
+/// Runs on this thread alone: its children are tied to it.
+fn run_here(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
 /// Loads a configuration, or prints every fault.
 fn load(place: &Place) -> anyhow::Result<Configuration> {
     match config::load(place.config.as_deref(), &place.data) {
@@ -176,9 +191,34 @@ fn load(place: &Place) -> anyhow::Result<Configuration> {
     }
 }
 
-fn start_log(filter: &str, json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
-    hotline::app::log::subscriber(filter, json, std::io::stderr).init();
+/// Starts the log; what comes back changes its filter, unless the environment has set one.
+fn start_log(filter: &str, json: bool) -> SetLog {
+    let given = EnvFilter::try_from_default_env().ok();
+    let fixed = given.is_some();
+    let filter = given.unwrap_or_else(|| EnvFilter::new(filter));
+    let (subscriber, handle) = hotline::app::log::subscriber(filter, json, std::io::stderr);
+    subscriber.init();
+    let set = move |filter: &str| {
+        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    };
+    Box::new(move |filter| match fixed {
+        true => Ok(()),
+        false => set(filter),
+    })
+}
+
+/// Where the configuration of a place comes from; a sandbox's ports are moved and its city filled in.
+fn source(place: &Place, log: SetLog) -> Source {
+    let (shift, hours) = (place.shift, place.city_hours());
+    let adapt = move |configuration: &mut Configuration| {
+        if configuration.settings.sandbox {
+            sandboxed::shift(configuration, shift);
+            sandboxed::settle_city(configuration, hours)?;
+        }
+        Ok(())
+    };
+    Source { adapt: Box::new(adapt), log, ..Source::new(place.config.clone(), place.data.clone()) }
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {
@@ -223,7 +263,7 @@ struct Running {
 }
 
 /// Opens everything of a configuration, the sandbox's parties included.
-async fn start(configuration: Configuration, metrics: PrometheusHandle, hours: CityHours) -> anyhow::Result<Running> {
+async fn start(configuration: Configuration, metrics: PrometheusHandle, source: Source) -> anyhow::Result<Running> {
     let folder = DataFolder::take(&configuration.settings.data_dir)?;
     let taken = Report {
         faults: config::port_faults(Some(&configuration.settings), &configuration.profiles),
@@ -241,14 +281,13 @@ async fn start(configuration: Configuration, metrics: PrometheusHandle, hours: C
         listeners.push(http::bind(address).await?);
     }
     let store = setup::open_store(&configuration.settings).await?;
-    let mut configuration = configuration;
     let parties = if sandbox {
-        sandboxed::keep_city(&store, &mut configuration, hours).await?;
+        sandboxed::keep_city(&store).await?;
         Some(sandboxed::Parties::open(&configuration).await?)
     } else {
         None
     };
-    let app = setup::start(configuration, store).await?;
+    let app = setup::start(configuration, store, source).await?;
     let shared = Arc::new(Http { app: app.clone(), metrics, dial });
     for listener in listeners {
         let shared = shared.clone();
@@ -263,17 +302,16 @@ async fn start(configuration: Configuration, metrics: PrometheusHandle, hours: C
 
 async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     let mut configuration = load(&place)?;
-    if configuration.settings.sandbox {
-        sandboxed::shift(&mut configuration, place.shift);
-    }
+    let log = start_log(&configuration.settings.log.filter, configuration.settings.log.json);
+    let source = source(&place, log);
+    (source.adapt)(&mut configuration)?;
     let settings = &configuration.settings;
-    start_log(&settings.log.filter, settings.log.json);
     raise_open_files();
     for warning in &configuration.warnings {
         tracing::warn!("{warning}");
     }
     let banner = settings.sandbox.then(|| sandboxed::banner(&configuration, place.city_hours()));
-    let running = start(configuration, start_metrics()?, place.city_hours()).await?;
+    let running = start(configuration, start_metrics()?, source).await?;
     match banner {
         Some(banner) => println!("{banner}"),
         None => tracing::info!("ready"),
@@ -285,7 +323,10 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => look_again(&place, &running.app),
+            _ = hangup.recv() => {
+                // How it went is in the log, and wherever else settings are shown.
+                let _ = running.app.reload().await;
+            }
         }
     }
     eprintln!("不再接新电话,等待通话结束;再按一次 Ctrl-C 立即停止。(draining; once more to stop at once)");
@@ -297,20 +338,6 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     running.app.stop().await;
     drop(running.sandbox);
     Ok(ExitCode::SUCCESS)
-}
-
-/// SIGHUP: the files are read again and every fault is told. Certificates are taken up, if all is sound; what else runs
-/// stays as it is.
-fn look_again(place: &Place, app: &hotline::app::App) {
-    match config::load(place.config.as_deref(), &place.data) {
-        Ok(Configuration { settings, profiles, .. }) => {
-            app.certificates.reload(&settings, &profiles, clock::now().wall);
-            tracing::warn!("the files are sound; what is no certificate is taken up by a restart alone, so far");
-        }
-        Err(report) => {
-            tracing::error!("what runs stays as it is: the files have faults (配置有错误,仍按原配置运行)\n{report}")
-        }
-    }
 }
 
 /// The folder of a demo's data: made anew, and removed when all was true.

@@ -1,7 +1,7 @@
 //! The sandbox's side of the commands: the sample city, the simulated departments and SMS centre, and the demo.
 //! The one place that joins the program and its simulated world.
 
-use crate::{Running, fresh_folder, load, start, start_log, start_metrics};
+use crate::{Running, fresh_folder, load, raise_open_files, source, start, start_log, start_metrics};
 use anyhow::{Context, bail};
 use hotline::{
     config::{
@@ -12,7 +12,7 @@ use hotline::{
     sandbox::{
         demo::{self, DemoConfig, SmsCentre, StepName},
         departments::{Clips, Departments},
-        sample,
+        sample, simulate,
         smsc::{Faults, Smsc, SmscConfig},
     },
     store::{HotlineRow, Store, UnitRow, database_is_empty},
@@ -23,7 +23,7 @@ use std::{
     collections::HashMap,
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -68,11 +68,8 @@ pub enum CityHours {
     AsWritten,
 }
 
-/// Brings the sample city into the store, and its people, hours and lanes into the settings.
-pub async fn keep_city(store: &Store, configuration: &mut Configuration, hours: CityHours) -> anyhow::Result<()> {
-    open_lanes(configuration)?;
-    let settings = &mut configuration.settings;
-    keep_hours(settings, hours)?;
+/// Brings the sample city into the store.
+pub async fn keep_city(store: &Store) -> anyhow::Result<()> {
     let cities = sample::units()?;
     let owners: HashMap<String, String> = cities.iter().map(|unit| (unit.name.clone(), unit.code.clone())).collect();
     let units = cities.into_iter().map(|unit| UnitRow {
@@ -116,6 +113,14 @@ pub async fn keep_city(store: &Store, configuration: &mut Configuration, hours: 
     let mut seen = std::collections::HashSet::new();
     hotlines.retain(|row| seen.insert(row.number.clone()));
     store.hotline_upsert(hotlines).await?;
+    Ok(())
+}
+
+/// Brings the sample city's people, hours and lanes into the settings.
+pub fn settle_city(configuration: &mut Configuration, hours: CityHours) -> anyhow::Result<()> {
+    open_lanes(configuration)?;
+    let settings = &mut configuration.settings;
+    keep_hours(settings, hours)?;
     let user = |user: sample::ConsoleUser| {
         Ok(UserSettings {
             password: Secret::new(sample::password(&user.user)),
@@ -246,11 +251,13 @@ pub async fn demo(spoil: Option<String>, database: Option<String>) -> anyhow::Re
             Err(_) => bail!("there is no step named {name:?}"),
         },
     };
-    start_log("warn", false);
+    let log = start_log("warn", false);
     let folder = fresh_folder(Path::new("data"))?;
-    let place = crate::Place { config: None, data: folder.clone(), shift: 0, hours: false };
+    let mut place = crate::Place { config: None, data: folder.clone(), shift: 0, hours: false };
     let mut configuration = load(&place)?;
-    move_to_free_ports(&mut configuration)?;
+    place.shift = free_distance(&configuration)?;
+    let source = source(&place, log);
+    (source.adapt)(&mut configuration)?;
     if let Some(url) = database {
         keep_apart(&url).await?;
         configuration.settings.database_url = Secret::new(url);
@@ -263,7 +270,7 @@ pub async fn demo(spoil: Option<String>, database: Option<String>) -> anyhow::Re
     let registrar = address(ProfileKind::Agents)?;
     let console = *configuration.settings.http.listen.first().context("no console")?;
     let clips = clips(&configuration);
-    let Running { app, sandbox, _folder } = start(configuration, start_metrics()?, CityHours::AllDay).await?;
+    let Running { app, sandbox, _folder } = start(configuration, start_metrics()?, source).await?;
     let parties = sandbox.context("the demo runs on the sandbox")?;
     let sms_centre = Arc::new(Centre(parties.smsc.clone()));
     let config = DemoConfig {
@@ -299,15 +306,112 @@ async fn keep_apart(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Moves every port by the same distance until all are free: a demo runs beside a sandbox that is in use.
-fn move_to_free_ports(configuration: &mut Configuration) -> anyhow::Result<()> {
-    for distance in (0..40_000).step_by(100) {
-        if ports(configuration).iter().all(|address| is_free(moved(*address, distance))) {
-            shift(configuration, distance);
-            return Ok(());
-        }
+/// What `hotline simulate` is told.
+#[derive(clap::Args, Clone)]
+pub struct SimulateArguments {
+    /// 新来电的市民数(重拨另计);不写则打满 --for
+    #[arg(long, value_name = "N")]
+    calls: Option<u64>,
+    /// 平均每秒新来电,按泊松过程到达
+    #[arg(long, default_value_t = 0.5, value_name = "R", value_parser = positive)]
+    rate: f64,
+    /// 坐席数;超过沙箱的 19 个时另起一个热线
+    #[arg(long, default_value_t = 19, value_name = "A", value_parser = clap::value_parser!(u32).range(1..=1500))]
+    agents: u32,
+    /// 打多久,如 90s、30m;不写 --calls 时默认 2m
+    #[arg(long = "for", value_name = "时长", value_parser = duration)]
+    length: Option<Duration>,
+    /// 随机种子:同一种子,同样的人做同样的选择
+    #[arg(long, default_value_t = 12345)]
+    seed: u64,
+    /// 带故障:坏网络、话机掉线、无声来电、短信中心失常,另起的热线还会被 kill -9
+    #[arg(long)]
+    faults: bool,
+    /// 已在运行的沙箱;只能是本机
+    #[arg(long, value_name = "网址")]
+    to: Option<String>,
+    /// 总是另起一个热线
+    #[arg(long, conflicts_with = "to")]
+    own: bool,
+    /// 通话时长的中位数,秒
+    #[arg(long, default_value_t = 25.0, value_name = "秒", value_parser = positive)]
+    talk: f64,
+    /// 排队耐心的中位数,秒
+    #[arg(long, default_value_t = 45.0, value_name = "秒", value_parser = positive)]
+    patience: f64,
+    /// 另起的热线的话后处理,如 3s
+    #[arg(long, default_value = "3s", value_name = "时长", value_parser = duration)]
+    wrap_up: Duration,
+    /// 工作进程数;不写则按话务量,至多每核一个
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// 另起的热线的数据放在这个目录下
+    #[arg(long, default_value = "data", value_name = "目录")]
+    data: PathBuf,
+    /// 把合计写成 JSON
+    #[arg(long, value_name = "文件")]
+    out: Option<PathBuf>,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number < 10_000.0 => Ok(number),
+        _ => Err("应为正数".to_owned()),
     }
-    bail!("no free ports were found on loopback for the demo")
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let parsed = units.iter().find_map(|(unit, millis)| {
+        let number: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        Some(Duration::from_millis(number.checked_mul(*millis)?))
+    });
+    parsed.filter(|length| *length <= Duration::from_secs(7 * 86_400)).ok_or_else(|| "应写成 90s、30m 或 2h".to_owned())
+}
+
+/// Carries out an exercise; success only when every sum and every invariant is true.
+pub async fn simulate(arguments: SimulateArguments) -> anyhow::Result<ExitCode> {
+    let _ = start_log("warn", false);
+    raise_open_files();
+    let SimulateArguments { calls, rate, agents, length, seed, faults, to, own, talk, patience, wrap_up, .. } =
+        arguments;
+    let length = length.or_else(|| calls.is_none().then_some(Duration::from_secs(120)));
+    let folder = std::path::absolute(arguments.data.join(format!("simulate-{}", std::process::id())))?;
+    let exercise = simulate::Exercise {
+        program: std::env::current_exe().context("this program's own path")?,
+        folder: folder.clone(),
+        calls,
+        rate,
+        agents,
+        length,
+        seed,
+        faults,
+        to,
+        own,
+        talk,
+        patience,
+        wrap_up,
+        workers: arguments.workers,
+        out: arguments.out,
+    };
+    let good = simulate::run(exercise).await?;
+    if good {
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A share of an exercise's people, on the coordinator's word.
+pub async fn simulate_worker() -> anyhow::Result<ExitCode> {
+    let _ = start_log("warn", false);
+    raise_open_files();
+    Ok(simulate::work().await)
+}
+
+/// By how much every port must be moved until all are free: a demo runs beside a sandbox that is in use.
+fn free_distance(configuration: &Configuration) -> anyhow::Result<u16> {
+    let all_free = |distance: &u16| ports(configuration).iter().all(|address| is_free(moved(*address, *distance)));
+    (0..40_000).step_by(100).find(all_free).context("no free ports were found on loopback for the demo")
 }
 
 /// Moves every port but RTP's, which are drawn from a range and skipped where they are taken.

@@ -140,6 +140,8 @@ pub enum Command {
     },
     /// At once when idle or in wrap-up, after the call when on one; refused while an offer is out.
     SignOut,
+    /// What it can do is another by now.
+    SetSkills(Arc<BTreeMap<String, u8>>),
     /// At once when idle, else when the call, the offer or the wrap-up is over.
     SetStatus(Status),
     /// An offer goes out; refused unless ready and idle.
@@ -190,6 +192,8 @@ pub enum Event {
         /// The seat before, if it was signed in.
         from: Option<Extension>,
     },
+    /// It can do something else than before.
+    SkillsChanged,
     /// The new status is in force.
     StatusChanged {
         /// The status before.
@@ -347,12 +351,14 @@ impl Agent {
         self.status == Status::Ready && self.state == State::Idle && self.extension.is_some()
     }
 
-    /// The agent after the command and what happened; no events: nothing changed.
+    /// The agent after the command and what happened; no events: nothing changed. Refused, with the reason, where the
+    /// state does not allow it.
     pub fn apply(&self, command: Command, now: Now) -> Result<(Agent, Vec<Event>), Rejected> {
         let mut next = Change { agent: self.clone(), events: Vec::new(), now };
         match command {
             Command::SignIn { extension, skills, ready } => next.sign_in(extension, skills, ready)?,
             Command::SignOut => next.set_status(Status::LoggedOut)?,
+            Command::SetSkills(skills) => next.set_skills(skills),
             Command::SetStatus(status) => next.set_status(status)?,
             Command::Reserve(offered) => next.reserve(offered)?,
             Command::Ring(offer) => next.ring(offer)?,
@@ -395,6 +401,13 @@ impl Change {
         self.events.push(Event::SignedIn { from });
         self.enter_status(if ready { Status::Ready } else { Status::NotReady { reason: SIGNED_IN.to_owned() } });
         Ok(())
+    }
+
+    fn set_skills(&mut self, skills: Arc<BTreeMap<String, u8>>) {
+        if self.agent.skills != skills {
+            self.agent.skills = skills;
+            self.events.push(Event::SkillsChanged);
+        }
     }
 
     fn set_status(&mut self, status: Status) -> Result<(), Rejected> {

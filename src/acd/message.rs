@@ -10,14 +10,17 @@ use std::time::Duration;
 /// What the ACD is told.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A caller joins, or comes back: the place is by `enqueued_at`, which never changes over a call's life.
+    /// A caller joins, or comes back: the place is by the moment of `enqueued_at`, which never changes over a call's
+    /// life.
     Enqueue {
         /// Who waits.
         call: CallId,
         /// Where; a name that is not configured is answered with `Overflow`.
         queue: QueueName,
-        /// When the caller first queued; more than a day ago counts as a day.
+        /// When the caller first queued; shown and stored.
         enqueued_at: UnixMillis,
+        /// The time since that moment by the monotonic clock, more than a day counting as a day where levels open: nobody is overtaken where the wall clock is set.
+        waited: Duration,
         /// 0–999, higher is served first.
         priority: u16,
         /// Before all others, whatever their priority; such a caller is neither refused nor counted.

@@ -9,8 +9,9 @@
 pub mod agent;
 pub mod config;
 pub mod message;
-pub mod order;
+mod order;
 pub mod queue;
+pub mod reconfigure;
 mod routing;
 pub mod snapshot;
 
@@ -227,8 +228,8 @@ impl Acd {
 
     fn take(&mut self, now: Now, input: Input) -> Result<(), Rejected> {
         match input {
-            Input::Enqueue { call, queue, enqueued_at, priority, front, max_wait, sticky } => {
-                self.enqueue(now, call, &queue, enqueued_at, priority, front, max_wait, sticky)
+            Input::Enqueue { call, queue, enqueued_at, waited, priority, front, max_wait, sticky } => {
+                self.enqueue(now, call, &queue, (enqueued_at, waited), priority, front, max_wait, sticky)
             }
             Input::Leave { call } => {
                 self.leave(now, call);
@@ -285,44 +286,54 @@ impl Acd {
         now: Now,
         call: CallId,
         queue: &QueueName,
-        enqueued_at: UnixMillis,
+        (enqueued_at, waited): (UnixMillis, Duration),
         priority: u16,
         front: bool,
         max_wait: Option<Duration>,
         sticky: Option<AgentNo>,
     ) -> Result<(), Rejected> {
-        let Some(&index) = self.queue_of.get(queue) else {
+        let known = self.queue_of.get(queue).copied();
+        // A queue that closes takes back whom it had, and nobody else.
+        let stays = |index: &usize| self.waiters.get(&call).is_some_and(|waiter| waiter.queue == *index);
+        let Some(index) = known.filter(|index| !self.queues[*index].closing || front || stays(index)) else {
             let (queue, why) = (queue.clone(), Overflow::NoSuchQueue);
             self.outputs.push_back(Output::Overflow { call, queue, why });
             return Ok(());
         };
-        let before = self.waiters.get(&call).map(|waiter| (waiter.queue, waiter.counted, waiter.joined, waiter.place));
+        let before = self.waiters.get(&call).cloned();
         if self.waiters.get(&call).is_some_and(|waiter| waiter.offer.is_some()) {
             return Err(Rejected::CallOffered);
         }
-        let stays = before.is_some_and(|(queue, ..)| queue == index);
+        let stays = before.as_ref().is_some_and(|before| before.queue == index);
+        let (counted, joined) = before.as_ref().map_or((!front, now), |before| (before.counted, before.joined));
         // A caller who moves to another queue is sent on by the one and offered to the other, with its first moment.
-        let enqueued_at = before.map_or(enqueued_at, |(.., place)| enqueued_at.min(place.enqueued_at));
-        let (counted, joined) = before.map_or((!front, now), |(_, counted, joined, _)| (counted, joined));
+        let since = micros(now.mono.saturating_duration_since(self.started)).saturating_sub(micros(waited));
+        let (since, enqueued_at) = match &before {
+            Some(before) if before.place.since < since => (before.place.since, before.enqueued_at),
+            Some(_) | None => (since, enqueued_at),
+        };
         self.drop_waiter(now, call, false);
         if counted && !stays {
             self.queues[index].figures.offered += 1;
-            if let Some((old, ..)) = before {
-                self.queues[old].figures.overflowed += 1;
+            if let Some(before) = before {
+                self.queues[before.queue].figures.overflowed += 1;
             }
         }
-        let place = Place { front: Reverse(front), priority: Reverse(priority.min(MAX_PRIORITY)), enqueued_at, call };
+        let place = Place { front: Reverse(front), priority: Reverse(priority.min(MAX_PRIORITY)), since, call };
         let config = &self.queues[index].config;
-        let before_now = now.wall.since(enqueued_at).min(LONGEST_WAIT);
+        let before_now = waited.min(LONGEST_WAIT);
         let waiter = Waiter {
             queue: index,
             place,
+            enqueued_at,
             joined,
             waiting_since: now.mono.checked_sub(before_now).unwrap_or(now.mono),
             sticky,
             offer: None,
             overdue: false,
             counted,
+            entered: now.mono,
+            own_max_wait: max_wait,
             max_wait_at: config.max_wait.into_iter().chain(max_wait).min().map(|max_wait| now.mono + max_wait),
             announce_at: config.announce_every.map(|every| now.mono + every),
             widen_at: config.widen_after.map(|after| now.mono + next_step(before_now, after)),
@@ -503,11 +514,7 @@ impl Acd {
         self.withdraw_from_pools(index);
         let level = |level: u8| level.clamp(*LEVELS.start(), *LEVELS.end());
         let skills: BTreeMap<String, u8> = skills.into_iter().map(|(skill, own)| (skill, level(own))).collect();
-        let memberships = self.queues.iter().enumerate().filter_map(|(queue, state)| {
-            let level = state.config.level_of(&skills)?;
-            Some(Membership { queue, level, key: 0, turn: 0 })
-        });
-        self.desks[index].memberships = memberships.collect();
+        self.desks[index].memberships = self.memberships(&skills);
         self.desks[index].rest_is_over();
         self.change(now, index, Command::SignIn { extension, skills: Arc::new(skills), ready }, reason)
     }
@@ -694,6 +701,11 @@ impl Desk {
         self.not_before = None;
         self.avoid = None;
     }
+}
+
+/// Whole microseconds.
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The time to the next whole multiple of `step` of one who has waited so long already.

@@ -19,16 +19,16 @@ pub struct Place {
     pub front: Reverse<bool>,
     /// 0–999; reversed, so that the higher sort first.
     pub priority: Reverse<u16>,
-    /// When the caller first queued, by the wall clock: it outlives a restart.
-    pub enqueued_at: UnixMillis,
-    /// Tells apart those who came in the same millisecond.
+    /// Microseconds on the monotonic clock from the ACD's beginning; negative for a moment before.
+    pub since: i64,
+    /// Tells apart those who came in the same moment.
     pub call: CallId,
 }
 
 impl Place {
     /// The last place that there is with the same front flag and priority.
     fn end_of_group(self) -> Place {
-        Place { enqueued_at: UnixMillis(i64::MAX), call: CallId(u64::MAX), ..self }
+        Place { since: i64::MAX, call: CallId(u64::MAX), ..self }
     }
 }
 
@@ -39,6 +39,8 @@ pub struct Waiter {
     pub queue: usize,
     /// Where it stands in the order.
     pub place: Place,
+    /// When the caller first queued, on the wall clock.
+    pub enqueued_at: UnixMillis,
     /// When this call joined: from here its waiting is counted and limited.
     pub joined: Now,
     /// When the caller first queued, on the monotonic clock: from here levels open.
@@ -51,6 +53,10 @@ pub struct Waiter {
     pub overdue: bool,
     /// Whether it counts in the figures: not when it comes back after having been answered.
     pub counted: bool,
+    /// When it came into this queue: from here its own and the queue's longest wait are measured.
+    pub entered: Instant,
+    /// How long this caller may wait, where the queue does not allow less.
+    pub own_max_wait: Option<Duration>,
     /// When it has waited its time.
     pub max_wait_at: Option<Instant>,
     /// When its place is told next.
@@ -100,6 +106,8 @@ pub struct Figures {
 pub struct Queue {
     /// Its knobs.
     pub config: QueueConfig,
+    /// The configuration names it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// Those who wait without an offer.
     pub waiting: Ranked<Place>,
     /// The same callers by when they joined.
@@ -125,6 +133,7 @@ impl Queue {
     pub fn new(config: QueueConfig) -> Queue {
         Queue {
             config,
+            closing: false,
             waiting: Ranked::default(),
             joined: BTreeSet::new(),
             offered: 0,

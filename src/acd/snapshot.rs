@@ -11,7 +11,7 @@ use crate::{
     clock::{Now, UnixMillis},
     ids::{AgentNo, CallId, Extension, OfferId, QueueName},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// One agent at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -60,6 +60,8 @@ pub struct QueueSnapshot {
     pub queue: QueueName,
     /// How it chooses among agents.
     pub strategy: Strategy,
+    /// The settings name it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// The first of those who wait, in order; see `waiting_count` for how many there are.
     pub waiting: Vec<WaiterSnapshot>,
     /// Callers without an offer.
@@ -114,7 +116,7 @@ impl Acd {
         self.seats.get(extension).map(|&index| &self.desks[index].agent.number)
     }
 
-    /// All queues in the order of the configuration, each with at most `limit` of its waiters.
+    /// All queues in the order in which they came to be, each with at most `limit` of its waiters.
     pub fn queues(&self, now: Now, limit: usize) -> impl Iterator<Item = QueueSnapshot> {
         self.queues.iter().map(move |queue| self.queue_snapshot(queue, now, limit))
     }
@@ -167,12 +169,12 @@ impl Acd {
 
     fn queue_snapshot(&self, queue: &Queue, now: Now, limit: usize) -> QueueSnapshot {
         let waiter = |(index, place): (usize, super::queue::Place)| {
-            let waited = self.waiters.get(&place.call).map(|waiter| waiter.waited(now));
+            let waiter = self.waiters.get(&place.call);
             WaiterSnapshot {
                 call: place.call,
                 position: index + 1,
-                enqueued_at: place.enqueued_at,
-                waited_ms: millis(waited.unwrap_or_default()),
+                enqueued_at: waiter.map_or(UnixMillis(0), |waiter| waiter.enqueued_at),
+                waited_ms: millis(waiter.map_or(Duration::ZERO, |waiter| waiter.waited(now))),
                 priority: place.priority.0,
                 front: place.front.0,
             }
@@ -180,6 +182,7 @@ impl Acd {
         QueueSnapshot {
             queue: queue.config.name.clone(),
             strategy: queue.config.strategy,
+            closing: queue.closing,
             waiting: queue.waiting.iter().take(limit).enumerate().map(waiter).collect(),
             waiting_count: queue.waiting.len(),
             ringing_count: queue.offered,

@@ -112,6 +112,7 @@ impl Walk {
                 call: CallId(call),
                 queue: queue.to_string().into(),
                 enqueued_at: UnixMillis(self.now.wall.0 - ago),
+                waited: Duration::from_millis(ago as u64),
                 priority,
                 front,
                 max_wait: None,

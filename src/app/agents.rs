@@ -84,7 +84,8 @@ impl App {
         if status == Status::LoggedOut {
             live.ok_or(AppError::NotFound("坐席"))?;
         } else if !known {
-            let settings = self.agents.get(&agent).ok_or(AppError::NotFound("坐席"))?;
+            let in_force = self.in_force();
+            let settings = in_force.agents.get(&agent).ok_or(AppError::NotFound("坐席"))?;
             let sign_in = Input::SignIn {
                 agent: agent.clone(),
                 extension: settings.extension.clone(),
@@ -131,7 +132,11 @@ impl App {
     /// The switch says that a queue changed.
     pub fn queue_changed(&self, snapshot: QueueSnapshot) {
         self.events.publish("queue", self.queue_audience(&snapshot.queue), &QueueView::from(&snapshot));
-        self.live.set_queue(snapshot);
+        if snapshot.closing && snapshot.waiting_count + snapshot.ringing_count == 0 {
+            self.live.remove_queue(&snapshot.queue);
+        } else {
+            self.live.set_queue(snapshot);
+        }
     }
 
     /// Keeps a change of an agent's presence: reports are made from these rows.
@@ -158,7 +163,7 @@ impl App {
 
     /// Agents whose shift an earlier run never ended, because the program ended before: it ends with this run's start.
     pub(super) async fn close_old_shifts(&self) -> Result<(), StoreError> {
-        for agent in self.agents.keys() {
+        for agent in self.in_force().agents.keys() {
             let at = self.started.wall;
             let Some(last) = self.store.agent_log_last(agent, at).await? else { continue };
             if last.status != LOGGED_OUT {

@@ -166,7 +166,7 @@ impl App {
         let agent =
             actor.agent.clone().ok_or_else(|| AppError::Forbidden("只有话务员或班长可以认领回拨".to_owned()))?;
         let (row, now) = (self.callback_row(actor, id).await?, clock::now().wall);
-        let settings = &self.settings.callbacks;
+        let settings = &self.in_force().settings.callbacks;
         let number = row.number.clone().ok_or_else(|| refused("callback-no-number", "来电未显示号码,无法回拨"))?;
         let held = row.claimed_until.is_some_and(|until| until >= now);
         if row.state == "owed" && held && row.claimed_by.as_ref() == Some(&agent) {
@@ -193,7 +193,7 @@ impl App {
             _ if row.next_try_at > now => {
                 refused("callback-too-early", format!("请在 {} 以后再试", rfc3339(row.next_try_at)))
             }
-            _ if row.tries >= self.settings.callbacks.tries => {
+            _ if row.tries >= self.in_force().settings.callbacks.tries => {
                 refused("callback-no-tries", "回拨次数已用完,请班长处理")
             }
             _ => refused("callback-claimed", "同一号码的另一个回拨正由其他话务员处理"),
@@ -234,7 +234,7 @@ impl App {
     }
 
     fn next_try(&self, row: &CallbackRow, outcome: Outcome, now: UnixMillis) -> Next {
-        let settings = &self.settings.callbacks;
+        let settings = &self.in_force().settings.callbacks;
         match outcome {
             Outcome::Reached => Next::Settled,
             Outcome::WrongNumber => Next::GivenUp,

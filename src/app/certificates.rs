@@ -82,6 +82,21 @@ impl Certificates {
         let mut faults = Vec::new();
         let files = certificate::files(settings, profiles);
         let mut all = self.all();
+        for (profile, files) in &files {
+            let Some(files) = files else { continue };
+            if all.contains_key(profile) {
+                continue;
+            }
+            // A profile that listens on TLS from now on.
+            match sound(files, now) {
+                Ok(loaded) => {
+                    tell(profile, &loaded);
+                    let shown = Arc::new(Shown::new(loaded.keyed));
+                    all.insert(profile.clone(), InForce { file: loaded.file, not_after: loaded.not_after, shown });
+                }
+                Err(error) => faults.push(error.fault()),
+            }
+        }
         for (profile, one) in all.iter_mut() {
             let Some(Some(files)) = files.get(profile) else { continue };
             match sound(files, now) {

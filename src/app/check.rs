@@ -93,7 +93,10 @@ mod tests {
         assert!(report.is_ok(), "{report}");
         let configuration = config::load(Some(&path), &folder.0).unwrap_or_else(|report| panic!("{report}"));
         let store = setup::open_store(&configuration.settings).await.unwrap();
-        let app = setup::start(configuration, store).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let app =
+            setup::start(configuration, store, crate::app::reload::Source::new(Some(path.clone()), PathBuf::new()))
+                .await
+                .unwrap_or_else(|error| panic!("{error:#}"));
         assert_eq!(app.store.user_list().await.unwrap().len(), 13);
         // A database that is in use is read beside the program.
         let report = check(Some(&path), &folder.0, now).await;

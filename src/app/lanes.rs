@@ -25,8 +25,8 @@ pub fn sees_queue(actor: &Actor, queue: &QueueSettings, agents: &[AgentSettings]
 impl App {
     /// The queues of which this user may not know.
     pub fn hidden_queues(&self, actor: &Actor) -> Vec<QueueName> {
-        let settings = &self.settings;
-        let hidden = settings.queues.iter().filter(|queue| !sees_queue(actor, queue, &settings.agents));
+        let in_force = self.in_force();
+        let hidden = in_force.queues().filter(|queue| !sees_queue(actor, queue, &in_force.settings.agents));
         hidden.map(|queue| queue.name.clone()).collect()
     }
 
@@ -38,8 +38,9 @@ impl App {
 
     /// Whether a hotline is within its hours now; one without hours always is.
     pub fn is_open(&self, row: &HotlineRow) -> bool {
-        let calendars = &self.settings.calendars;
-        let own = self.settings.hotlines.iter().find(|own| own.number == row.number).map(|own| own.calendar.as_deref());
+        let settings = &self.in_force().settings;
+        let calendars = &settings.calendars;
+        let own = settings.hotlines.iter().find(|own| own.number == row.number).map(|own| own.calendar.as_deref());
         let name = own.unwrap_or_else(|| row.detail.get("calendar").and_then(|name| name.as_str()));
         let known = name.filter(|name| calendars.calendars.contains_key(*name));
         known.is_none_or(|name| calendars.open(name, clock::now().wall))
@@ -47,10 +48,11 @@ impl App {
 
     /// Who may hear what happens in a queue.
     pub fn queue_audience(&self, queue: &QueueName) -> Audience {
-        match self.settings.queues.iter().find(|own| own.name == *queue && own.private) {
+        let in_force = self.in_force();
+        match in_force.queues().find(|own| own.name == *queue && own.private) {
             None => Audience::All(Thing::Queues),
             Some(lane) => {
-                let staff = self.settings.agents.iter().filter(|agent| serves(agent, lane));
+                let staff = in_force.settings.agents.iter().filter(|agent| serves(agent, lane));
                 Audience::Lane(staff.map(|agent| agent.number.clone()).collect::<Vec<AgentNo>>())
             }
         }

@@ -106,6 +106,11 @@ impl Live {
         self.write().queues.insert(queue.queue.clone(), queue);
     }
 
+    /// A queue is gone.
+    pub fn remove_queue(&self, queue: &QueueName) {
+        self.write().queues.remove(queue);
+    }
+
     /// All queues, by name.
     pub fn queues(&self) -> Vec<QueueSnapshot> {
         self.read().queues.values().cloned().collect()

@@ -1,7 +1,7 @@
 //! How the log is written: one line an event, as text or as JSON, cleaned by [`crate::redact`], and no flood of it.
 //!
 //! What a peer can cause again and again must not fill the disk: of each place in the code, [`MOST`] lines are written
-//! in [`WINDOW`], and how many were held back is told afterwards. The stories of calls ([`super::story`]) are written
+//! in [`WINDOW`], and how many were held back is told afterwards. The stories of calls (`story`) are written
 //! in full, and so is what an operator asks for with `debug` and `trace`.
 
 use crate::{net::clock, redact::clean};
@@ -16,6 +16,7 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     fmt::MakeWriter,
     layer::{Context, Filter, SubscriberExt},
+    reload,
 };
 
 /// The target of the stories of calls.
@@ -25,18 +26,24 @@ pub const MOST: u32 = 50;
 /// See [`MOST`].
 pub const WINDOW: Duration = Duration::from_secs(10);
 
-/// What is set as the program's log: `filter` decides what is said, `writer` where it goes.
-pub fn subscriber<W>(filter: EnvFilter, json: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+/// What changes the filter of a log that runs.
+pub type FilterHandle = reload::Handle<EnvFilter, Registry>;
+
+/// What is set as the program's log: `filter` decides what is said, until another one is put in force, `writer` where
+/// it goes.
+pub fn subscriber<W>(filter: EnvFilter, json: bool, writer: W) -> (Box<dyn Subscriber + Send + Sync>, FilterHandle)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Cleaning(writer));
+    let (filter, handle) = reload::Layer::new(filter);
     let registry = Registry::default().with(filter);
-    if json {
+    let subscriber: Box<dyn Subscriber + Send + Sync> = if json {
         Box::new(registry.with(lines.json().flatten_event(true).with_filter(Limit)))
     } else {
         Box::new(registry.with(lines.with_filter(Limit)))
-    }
+    };
+    (subscriber, handle)
 }
 
 /// Cleans each line on its way to another writer.
@@ -162,7 +169,7 @@ mod tests {
     fn written(json: bool, filter: &str, work: impl FnOnce()) -> String {
         let kept = Kept::default();
         let writer = kept.clone();
-        tracing::subscriber::with_default(subscriber(EnvFilter::new(filter), json, move || writer.clone()), work);
+        tracing::subscriber::with_default(subscriber(EnvFilter::new(filter), json, move || writer.clone()).0, work);
         kept.text()
     }
 

@@ -14,15 +14,18 @@ pub mod check;
 pub mod events;
 mod figures;
 pub mod housekeeping;
+pub mod in_force;
 pub mod lanes;
 pub mod lifecycle;
 pub mod live;
 pub mod log;
 pub mod outbox;
 pub mod permissions;
+mod plan;
 pub mod readiness;
 pub mod recordings;
 pub mod recovery;
+pub mod reload;
 pub mod setup;
 mod story;
 pub mod switch;
@@ -35,17 +38,14 @@ mod watch;
 use crate::{
     call::Rejected,
     clock::Now,
-    config::Settings,
-    ids::{AgentNo, CallId, Extension, IdGen},
+    ids::{CallId, Extension, IdGen},
     media::recorder::Key,
     net::sms::SmsGateway,
-    sms::template::Templates,
     store::{AgentLogRow, FinishedCall, Spool, Store, StoreError},
-    ticket::Rules,
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, RwLock, atomic::AtomicU32},
 };
 use switch_task::{Overloaded, SwitchHandle};
 use tokio::sync::mpsc;
@@ -62,8 +62,15 @@ pub struct AgentSeat {
 
 /// The running program.
 pub struct App {
-    /// Those that the program was started with.
-    pub settings: Arc<Settings>,
+    /// Replaced whole by [`App::reload`]; see [`App::in_force`].
+    in_force: RwLock<Arc<in_force::InForce>>,
+    /// Where the configuration is read from.
+    pub source: reload::Source,
+    /// Requests a second of one session, as the settings in force say.
+    pub max_rate: Arc<AtomicU32>,
+    /// Settings change one at a time.
+    reloading: tokio::sync::Mutex<()>,
+    standings: reload::SharedStandings,
     /// Where new ids come from.
     pub ids: IdGen,
     /// The database.
@@ -78,12 +85,6 @@ pub struct App {
     pub switch: SwitchHandle,
     /// Rung when an SMS was written.
     pub bell: outbox::Bell,
-    /// All agents of the settings, by number.
-    pub agents: HashMap<AgentNo, AgentSeat>,
-    /// Deadlines and calendar.
-    pub rules: Rules,
-    /// The texts of SMS to citizens.
-    pub templates: Templates,
     /// The key that recordings are sealed with.
     pub recording_key: Key,
     /// What the TLS listeners show.

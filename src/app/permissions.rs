@@ -41,11 +41,13 @@ pub enum Thing {
     Tickets,
     /// Lost calls that are owed a callback.
     Callbacks,
+    /// The settings: what is written, what is in force, and changing it.
+    Settings,
 }
 
 impl Thing {
     /// Every thing.
-    pub const ALL: [Thing; 11] = [
+    pub const ALL: [Thing; 12] = [
         Thing::Calls,
         Thing::CallControl,
         Thing::Recordings,
@@ -57,6 +59,7 @@ impl Thing {
         Thing::AgentControl,
         Thing::Tickets,
         Thing::Callbacks,
+        Thing::Settings,
     ];
 
     /// What is refused, in words.
@@ -73,6 +76,7 @@ impl Thing {
             Thing::AgentControl => "更改坐席状态",
             Thing::Tickets => "查看工单",
             Thing::Callbacks => "查看回拨",
+            Thing::Settings => "查看和更改配置",
         }
     }
 }
@@ -104,31 +108,39 @@ const fn table(role: Role, thing: Thing) -> Reach {
     use Thing::*;
     match role {
         // Who leads sees and does everything; who is confidential is another question.
-        Role::Supervisor | Role::Admin | Role::System => All,
+        Role::Admin | Role::System => All,
+        Role::Supervisor => match thing {
+            Calls | CallControl | Recordings | Reveal | Messages | Sending | Queues | Agents | AgentControl
+            | Tickets | Callbacks => All,
+            // They hold the keys of everything else.
+            Settings => Nothing,
+        },
         Role::Agent => match thing {
             Messages | Sending | Queues | Agents | Tickets | Callbacks => All,
             Calls | CallControl | Recordings | Reveal | AgentControl => Own,
+            Settings => Nothing,
         },
         // These decide about tickets, and talk to the citizens where they follow up themselves.
         Role::Dispatcher | Role::Reviewer | Role::FollowUpAgent | Role::SupervisionOfficer => match thing {
             Calls | Recordings | Reveal | Messages | Sending | Queues | Agents | Tickets | Callbacks => All,
             CallControl | AgentControl => Own,
+            Settings => Nothing,
         },
         Role::QualityChecker => match thing {
             Calls | Recordings | Messages | Queues | Agents | Tickets => All,
-            CallControl | Reveal | Sending | AgentControl | Callbacks => Nothing,
+            CallControl | Reveal | Sending | AgentControl | Callbacks | Settings => Nothing,
         },
         // Checks what was done and by whom: neither voices nor numbers.
         Role::Auditor => match thing {
             Calls | Messages | Queues | Agents | Tickets | Callbacks => All,
-            CallControl | Recordings | Reveal | Sending | AgentControl => Nothing,
+            CallControl | Recordings | Reveal | Sending | AgentControl | Settings => Nothing,
         },
         // Their own rooms, articles and reports from the street, are not built yet.
         Role::KnowledgeEditor | Role::Collector => Nothing,
         Role::UnitClerk | Role::UnitHead => match thing {
             Tickets => Own,
             Calls | CallControl | Recordings | Reveal | Messages | Sending | Queues | Agents | AgentControl
-            | Callbacks => Nothing,
+            | Callbacks | Settings => Nothing,
         },
     }
 }

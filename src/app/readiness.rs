@@ -32,6 +32,8 @@ pub struct Readiness {
     pub calendar: Part,
     /// The clock's offset from true time where the system knows it.
     pub clock: Part,
+    /// Whether what is written in the settings is in force.
+    pub settings: Part,
 }
 
 impl App {
@@ -55,11 +57,28 @@ impl App {
             Some(_) => Part { ok: false, detail: "短信中心未连接,短信将在恢复后发送".to_owned() },
         };
         let clock = clock_offset();
-        let calendar = match super::calendar::alarm(&self.rules, self.wall()) {
+        let calendar = match super::calendar::alarm(&self.in_force().rules, self.wall()) {
             None => Part { ok: true, detail: "节假日安排齐全".to_owned() },
             Some(detail) => Part { ok: false, detail },
         };
-        Readiness { ready: database.ok && spool.ok, database, spool, sms, calendar, clock }
+        let settings = self.settings_part();
+        Readiness { ready: database.ok && spool.ok, database, spool, sms, calendar, clock, settings }
+    }
+}
+
+impl App {
+    /// A fault in the files leaves what runs as it is: no reason to take the node out of service.
+    fn settings_part(&self) -> Part {
+        let standings = self.standings();
+        let faults = standings.all_faults();
+        match (faults.first(), standings.pending.as_slice()) {
+            (Some(first), _) => {
+                let count = faults.len();
+                Part { ok: false, detail: format!("配置有 {count} 个错误,仍按原配置运行:{first}") }
+            }
+            (None, []) => Part { ok: true, detail: "已生效".to_owned() },
+            (None, pending) => Part { ok: true, detail: format!("已生效;重启后生效:{}", pending.join("、")) },
+        }
     }
 }
 

@@ -126,7 +126,7 @@ impl App {
     pub async fn recording_wav(&self, actor: &Actor, id: RecordingId) -> Result<(RecordingRow, Vec<u8>), AppError> {
         let row = self.recording_row(actor, id).await?;
         self.audit(actor, "recording.play", &id.to_string(), "").await?;
-        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
+        let (path, key) = (self.in_force().settings.recording.dir.join(&row.path), self.recording_key.clone());
         let exported = tokio::task::spawn_blocking(move || {
             let mut wav = Cursor::new(Vec::new());
             recording::export_wav(&path, &key, &mut wav).map(|_| wav.into_inner())

@@ -161,7 +161,7 @@ impl App {
     }
 
     async fn shortened(&self, mut row: RecordingRow) -> RecordingRow {
-        let (path, key) = (self.settings.recording.dir.join(&row.path), self.recording_key.clone());
+        let (path, key) = (self.in_force().settings.recording.dir.join(&row.path), self.recording_key.clone());
         let found = tokio::task::spawn_blocking(move || {
             crate::net::recording::export_wav(&path, &key, std::io::Cursor::new(Vec::new()))
         });
@@ -266,6 +266,9 @@ pub fn close(record: &mut CallRecord, now: UnixMillis) {
         leg.state = LegStateName::Over;
         leg.ending.get_or_insert(ending);
         leg.ended_at.get_or_insert(now);
+    }
+    for attempt in record.three_way.iter_mut().filter(|attempt| attempt.is_open()) {
+        attempt.outcome = "failed".to_owned();
     }
 }
 

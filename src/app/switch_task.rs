@@ -3,17 +3,18 @@
 
 use super::{
     App, figures,
-    switch::{Input, MediaPort, Output, Parts, Switch},
+    switch::{Change, Input, Leftover, MediaPort, Output, Parts, Switch},
 };
 use crate::{
     acd::message as acd,
     call::{Command, Rejected},
+    clock::Now,
     ids::{CallId, LegId},
     media::engine as media,
     net::{
         clock,
         rtp::MediaPool,
-        sip::{self, Sockets},
+        sip::{self, Bound, Sockets},
     },
     sip::{dialog::DialogSnapshot, endpoint},
 };
@@ -39,6 +40,10 @@ const RECONCILE: u64 = 5;
 /// How often the figures are told.
 const FIGURES: Duration = Duration::from_secs(1);
 
+/// A listener that is given up stays open for so long after its last dialog: the longest that anything is repeated
+/// (RFC 3261, 64 times T1).
+const LINGER: Duration = Duration::from_secs(32);
+
 /// What the switch's thread is asked.
 pub enum Ask {
     /// Anything that needs no answer.
@@ -61,8 +66,19 @@ pub enum Ask {
     },
     /// BYE for the dialogs that an earlier run left behind.
     EndDialogs(Vec<DialogSnapshot>),
-    /// New settings; calls in progress keep what they began with.
-    Reconfigure(Arc<super::switch::Config>),
+    /// Other settings; calls in progress keep what they began with.
+    Reconfigure {
+        /// What changes.
+        change: Box<Change>,
+        /// Where SIP listens from here on.
+        listen: Addresses,
+        /// The sockets of what is new.
+        bound: Bound,
+        /// What is left to be done; an error where nothing changed.
+        reply: oneshot::Sender<anyhow::Result<Leftover>>,
+    },
+    /// How settings and sockets stand.
+    Standing(oneshot::Sender<Standing>),
     /// Hang up everything: the end of a drain.
     EndAll,
 }
@@ -149,6 +165,40 @@ pub struct Listen {
     pub streams: sip::Listen,
 }
 
+/// Addresses at which SIP listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// For datagrams.
+    pub udp: Vec<SocketAddr>,
+    /// For connections, encrypted or not.
+    pub streams: Vec<SocketAddr>,
+}
+
+/// Where a change of the settings would begin.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// What earlier changes left to be done.
+    pub leftover: Leftover,
+    /// Where it is listened now, what is about to be closed included.
+    pub open: Addresses,
+}
+
+impl Listen {
+    /// All of them.
+    pub fn addresses(&self) -> Addresses {
+        let tls = self.streams.tls.iter().map(|(address, _)| *address);
+        Addresses { udp: self.udp.clone(), streams: self.streams.tcp.iter().copied().chain(tls).collect() }
+    }
+
+    /// What is not open yet.
+    pub fn beyond(mut self, open: &Addresses) -> Listen {
+        self.udp.retain(|address| !open.udp.contains(address));
+        self.streams.tcp.retain(|address| !open.streams.contains(address));
+        self.streams.tls.retain(|(address, _)| !open.streams.contains(address));
+        self
+    }
+}
+
 /// Starts the switch's thread; returns once every listener is open.
 ///
 /// # Errors
@@ -171,7 +221,8 @@ pub async fn start(
                 Ok(sockets) => {
                     sockets.connections.set_access(parts.config.access());
                     let _ = ready.send(Ok(()));
-                    Shell { app, switch: Switch::new(parts), sockets }.run(inbox, received).await;
+                    let shell = Shell { app, switch: Switch::new(parts), sockets, closing: Vec::new() };
+                    shell.run(inbox, received).await;
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
@@ -184,6 +235,15 @@ struct Shell {
     app: Arc<App>,
     switch: Switch<MediaPool>,
     sockets: Sockets,
+    /// Addresses that the settings name no more, and since when no dialog goes over them.
+    closing: Vec<(Closing, Instant)>,
+}
+
+/// A listener that is closed when its dialogs have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Udp(SocketAddr),
+    Tcp(SocketAddr),
 }
 
 /// What woke the shell.
@@ -211,6 +271,7 @@ impl Shell {
                 figures = now.mono + FIGURES;
                 self.tell_figures();
                 seconds += 1;
+                self.close_listeners(now);
                 if seconds.is_multiple_of(RECONCILE) {
                     self.switch.reconcile(now);
                 }
@@ -302,13 +363,52 @@ impl Shell {
                     self.switch.end_old_dialog(now, snapshot);
                 }
             }
-            Ask::Reconfigure(config) => {
-                self.sockets.connections.set_access(config.access());
-                self.switch.reconfigure(config);
+            Ask::Reconfigure { change, listen, bound, reply } => {
+                let result = self.reconfigure(now, *change, &listen, bound);
+                self.flush();
+                let _ = reply.send(result);
+            }
+            Ask::Standing(reply) => {
+                let udp = self.sockets.udp.local_addrs().collect();
+                let open = Addresses { udp, streams: self.sockets.connections.local_addrs() };
+                let _ = reply.send(Standing { leftover: self.switch.leftover(), open });
             }
             Ask::EndAll => self.switch.end_all(now),
         }
         self.flush();
+    }
+
+    /// Puts other settings in force. Where we listened and do no more, what is under way goes on to its end.
+    fn reconfigure(&mut self, now: Now, change: Change, listen: &Addresses, bound: Bound) -> anyhow::Result<Leftover> {
+        let config = change.config.clone();
+        let leftover = self.switch.reconfigure(now, change)?;
+        self.sockets.add(bound)?;
+        self.sockets.connections.set_access(config.access());
+        let udp = self.sockets.udp.local_addrs().filter(|local| !listen.udp.contains(local)).map(Closing::Udp);
+        let tcp = self.sockets.connections.local_addrs();
+        let tcp = tcp.into_iter().filter(|local| !listen.streams.contains(local)).map(Closing::Tcp);
+        self.closing = udp.chain(tcp).map(|closing| (closing, now.mono)).collect();
+        Ok(leftover)
+    }
+
+    /// Closes the listeners whose last dialog ended long enough ago for its last messages to be repeated.
+    fn close_listeners(&mut self, now: Now) {
+        let (switch, sockets) = (&self.switch, &mut self.sockets);
+        self.closing.retain_mut(|(closing, quiet_since)| {
+            let (Closing::Udp(local) | Closing::Tcp(local)) = *closing;
+            if switch.endpoint().speaks_at(local) {
+                *quiet_since = now.mono;
+            }
+            if now.mono < *quiet_since + LINGER {
+                return true;
+            }
+            match *closing {
+                Closing::Udp(local) => sockets.udp.close(local),
+                Closing::Tcp(local) => sockets.connections.close(local),
+            }
+            tracing::info!(%local, "SIP is listened for here no more");
+            false
+        });
     }
 
     /// Carries out what the switch wants.

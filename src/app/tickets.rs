@@ -127,7 +127,8 @@ impl App {
         draft.agent.clone_from(&actor.agent);
         let command = Command::Register { matter, citizen: Some(citizen) };
         let messages = |case: &Case, events: &[Event]| self.messages_for(case, events);
-        let applying = Applying { by: actor, if_version: None, rules: &self.rules, messages: &messages };
+        let in_force = self.in_force();
+        let applying = Applying { by: actor, if_version: None, rules: &in_force.rules, messages: &messages };
         let applied = self.store.ticket_insert_applied(draft, &command, applying, now).await.map_err(refused)?;
         self.applied(actor, &command, applied).await
     }
@@ -152,7 +153,8 @@ impl App {
         }
         let now = clock::now().wall;
         let messages = |case: &Case, events: &[Event]| self.messages_for(case, events);
-        let applying = Applying { by: actor, if_version, rules: &self.rules, messages: &messages };
+        let in_force = self.in_force();
+        let applying = Applying { by: actor, if_version, rules: &in_force.rules, messages: &messages };
         let (case, events) = match self.store.ticket_apply(&no, command, applying, now).await {
             Ok(applied) => applied,
             Err(StoreError::Conflict(_)) => {
@@ -216,7 +218,8 @@ impl App {
             (Place::Hotline, HOTLINE),
             (Place::Status, ticket.state.name_zh()),
         ];
-        let message = |(seq, purpose): (u64, Purpose)| match self.templates.render(purpose, &values) {
+        let templates = self.in_force().templates();
+        let message = |(seq, purpose): (u64, Purpose)| match templates.render(purpose, &values) {
             Ok(text) => Some(NewMessage {
                 once: Some(format!("{}:{seq}:{}", ticket.no, purpose.as_str())),
                 ticket_no: Some(ticket.no.clone()),
@@ -305,7 +308,7 @@ fn refused(error: StoreError) -> AppError {
     }
 }
 
-/// What a list of tickets may be narrowed by, from the API's words.
+/// What a list of tickets may be narrowed by, from the API's words. `Invalid` for a state that there is not.
 pub fn filter_of(
     state: Option<&str>,
     call: Option<CallId>,

@@ -334,6 +334,8 @@ pub struct WaiterView {
 pub struct QueueView {
     /// Its name in the settings.
     pub queue: String,
+    /// The settings name it no more: who waits is served, and nobody else comes in.
+    pub closing: bool,
     /// The first of those who wait, in order.
     pub waiting: Vec<WaiterView>,
     /// Callers for whom no telephone rings.
@@ -372,6 +374,7 @@ impl From<&QueueSnapshot> for QueueView {
         };
         QueueView {
             queue: queue.queue.to_string(),
+            closing: queue.closing,
             waiting: queue.waiting.iter().map(waiter).collect(),
             waiting_count: queue.waiting_count,
             ringing_count: queue.ringing_count,

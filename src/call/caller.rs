@@ -242,6 +242,7 @@ impl Call {
         front: bool,
     ) {
         let enqueued_at = *self.record.enqueued_at.get_or_insert(now.wall);
+        let waited = now.mono.saturating_duration_since(*self.queued_since.get_or_insert(now.mono));
         if self.record.queue.replace(queue.clone()).is_some_and(|before| before != queue)
             && let Some(caller) = self.leg_mut(self.caller)
         {
@@ -252,7 +253,7 @@ impl Call {
         self.phase = Phase::Waiting { ringing: None };
         self.say(Said::Enqueued { queue: queue.clone() });
         let call = self.record.id;
-        self.acd(acd::Input::Enqueue { call, queue, enqueued_at, priority, front, max_wait, sticky: None });
+        self.acd(acd::Input::Enqueue { call, queue, enqueued_at, waited, priority, front, max_wait, sticky: None });
     }
 
     /// Back to the queue, before everybody who has not been served yet.

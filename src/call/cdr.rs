@@ -189,6 +189,13 @@ pub struct ThreeWayRecord {
     pub joined_at: Option<UnixMillis>,
 }
 
+impl ThreeWayRecord {
+    /// Whether it is still under way.
+    pub fn is_open(&self) -> bool {
+        matches!(&*self.outcome, "dialling" | "ringing" | "answered")
+    }
+}
+
 /// The whole record of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRecord {

@@ -97,6 +97,8 @@ pub struct Call {
     /// A play whose end means something: the department's notice before it is joined, the last words before hanging up.
     notice: Option<(media::PlayId, Notice)>,
     timers: Vec<(Instant, Timer)>,
+    /// When the caller first joined a queue.
+    queued_since: Option<Instant>,
     /// Whether the record's way to the spool has begun: 200 follows when it is there.
     accepting: bool,
     /// Whether the record changed since it was last published, and whether in a way that a restart must know of.
@@ -133,6 +135,7 @@ impl Call {
         };
         let mut call = Call {
             timers: vec![(now.mono + max_call, Timer::MaxCall)],
+            queued_since: None,
             settings,
             ids,
             record,

@@ -109,14 +109,15 @@ impl Assets {
         }
     }
 
-    /// A prompt's samples, named as flows name it: `prompts/zh/welcome.wav`.
+    /// A prompt's samples, named as flows name it: `prompts/zh/welcome.wav`. Errors where it is not there, or not of
+    /// the one format that is played.
     pub fn clip(&self, name: &str) -> Result<Vec<i16>, ClipError> {
         let bytes = self.read(&format!("ivr-flows/{name}")).ok_or(ClipError::Missing)?;
         let mut reader = open(&bytes)?;
         reader.samples::<i16>().collect::<Result<_, _>>().map_err(|_| ClipError::Wav)
     }
 
-    /// How long a prompt is.
+    /// How long a prompt is. Errors as [`Assets::clip`] does, its samples left aside.
     pub fn clip_length(&self, name: &str) -> Result<Duration, ClipError> {
         let bytes = self.read(&format!("ivr-flows/{name}")).ok_or(ClipError::Missing)?;
         Ok(Duration::from_secs_f64(f64::from(open(&bytes)?.duration()) / f64::from(RATE)))

@@ -119,7 +119,7 @@ struct Read {
 fn read(path: Option<&Path>, data_dir: &Path, now: Option<UnixMillis>) -> (Read, Report) {
     let mut loader = Loader::default();
     let settings = match path {
-        None => Some(Settings::sandbox(data_dir)),
+        None => Some(loader.sandbox(data_dir)),
         Some(path) => loader.settings(path),
     };
     let mut profiles = loader.profiles(settings.as_ref());
@@ -148,6 +148,12 @@ struct Loader {
 impl Loader {
     fn fault(&mut self, file: &str, place: Place, what: impl Into<String>, fix: impl Into<String>) {
         self.found.push(Fault::new(file, place, what, fix));
+    }
+
+    /// Without a file; what overrides the embedded files lies with the sandbox's data.
+    fn sandbox(&mut self, data_dir: &Path) -> Settings {
+        self.assets = Assets::new(Some(data_dir.to_path_buf()));
+        Settings::sandbox(data_dir)
     }
 
     fn settings(&mut self, path: &Path) -> Option<Settings> {
@@ -513,7 +519,7 @@ pub fn port_fault(
 pub fn cmd_flow_check(path: Option<&Path>, data_dir: &Path, flow: Option<&str>) -> (String, bool) {
     let mut loader = Loader::default();
     let settings = match path {
-        None => Some(Settings::sandbox(data_dir)),
+        None => Some(loader.sandbox(data_dir)),
         Some(path) => loader.settings(path),
     };
     match flow {
@@ -559,7 +565,7 @@ impl Loader {
 fn shown_flow(path: Option<&Path>, data_dir: &Path, name: &str) -> Result<(Settings, Assets, Flow), Report> {
     let mut loader = Loader::default();
     let settings = match path {
-        None => Some(Settings::sandbox(data_dir)),
+        None => Some(loader.sandbox(data_dir)),
         Some(path) => loader.settings(path),
     };
     let flow = loader.one_flow(name);
@@ -569,7 +575,7 @@ fn shown_flow(path: Option<&Path>, data_dir: &Path, name: &str) -> Result<(Setti
     }
 }
 
-/// `hotline flow graph`: Mermaid text, or SVG.
+/// `hotline flow graph`: Mermaid text, or SVG. Errors with every fault of the settings or of the flow.
 pub fn cmd_flow_graph(path: Option<&Path>, data_dir: &Path, flow: &str, svg: bool) -> Result<String, Report> {
     let (_, _, flow) = shown_flow(path, data_dir, flow)?;
     Ok(if svg { graph::svg(&flow) } else { graph::mermaid(&flow) })

@@ -12,6 +12,7 @@ pub mod check;
 pub mod network;
 pub mod number;
 pub mod profile;
+pub mod restart;
 mod sandbox;
 pub mod secret;
 pub mod settings;
@@ -26,5 +27,6 @@ pub use check::{Configuration, Report, check, cmd_flow_check, cmd_flow_graph, cm
 pub use network::{Acl, Network};
 pub use number::NumberPattern;
 pub use profile::{Auth, DigestAlgorithm, Limits, Listener, NumberRoute, Profile, ProfileKind, Target, Transport};
+pub use restart::keep_until_restart;
 pub use secret::Secret;
 pub use settings::{AgentSettings, HotlineSettings, QueueSettings, Settings, SmsSettings, UserSettings};

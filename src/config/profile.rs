@@ -183,7 +183,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Reads a profile's file.
+    /// Reads a profile's file. Errors with every fault in it, each with its line.
     pub fn parse(text: &str, file: &str) -> Result<Profile, Vec<Fault>> {
         let profile = document::read(text, file, |root| read(root, file))?;
         profile.ok_or_else(|| vec![Fault::of_file(file, "the profile is not complete", "give it a name and a kind")])

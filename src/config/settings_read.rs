@@ -23,7 +23,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const MAX_AGENTS: u64 = 20_000;
 
 impl Settings {
-    /// Reads settings; relative paths are taken from `base`, the configuration's folder.
+    /// Reads settings; relative paths are taken from `base`, the configuration's folder. Errors with every fault in
+    /// them, each with its line.
     pub fn parse(text: &str, file: &str, base: &Path) -> Result<Settings, Vec<Fault>> {
         document::read(text, file, |root| Reader { file, base }.settings(root))
     }

@@ -15,7 +15,10 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -106,19 +109,24 @@ impl<K: Eq + Hash> Buckets<K> {
 /// Requests of sessions and addresses.
 #[derive(Debug)]
 struct Rates {
-    rate: u32,
+    /// Shared with whoever changes it.
+    rate: Arc<AtomicU32>,
     sessions: Buckets<u64>,
     addresses: Buckets<Origin>,
 }
 
 impl Rates {
-    fn new(rate: u32, now: Instant) -> Self {
-        let rate = rate.max(1);
-        Rates { rate, sessions: Buckets::new(rate, now), addresses: Buckets::new(rate, now) }
+    fn new(rate: Arc<AtomicU32>, now: Instant) -> Self {
+        let first = rate.load(Ordering::Relaxed).max(1);
+        Rates { rate, sessions: Buckets::new(first, now), addresses: Buckets::new(first, now) }
+    }
+
+    fn rate(&self) -> u32 {
+        self.rate.load(Ordering::Relaxed).max(1)
     }
 
     fn take(&mut self, session: Option<u64>, origin: Origin, now: Instant) -> Result<(), Duration> {
-        let rate = self.rate;
+        let rate = self.rate();
         match session.and_then(|session| self.sessions.each.get_mut(&session)) {
             Some(bucket) => bucket.take(rate, now),
             None => self.addresses.of(origin, rate, now).take(rate, now),
@@ -244,7 +252,7 @@ impl Drop for Attempt<'_> {
 
 impl Limits {
     /// So many requests a second for each session and address.
-    pub fn new(rate: u32) -> Arc<Self> {
+    pub fn new(rate: Arc<AtomicU32>) -> Arc<Self> {
         Arc::new(Limits {
             keys: RandomState::new(),
             rates: Mutex::new(Rates::new(rate, clock::now().mono)),
@@ -266,7 +274,7 @@ impl Limits {
     pub fn admit(&self, token: &str) {
         let (session, now) = (self.keys.hash_one(token), clock::now().mono);
         let mut rates = self.rates();
-        let rate = rates.rate;
+        let rate = rates.rate();
         rates.sessions.of(session, rate, now);
     }
 
@@ -344,7 +352,7 @@ mod tests {
     #[test]
     fn sessions_have_their_own_and_invented_tokens_have_none() {
         let now = Instant::now();
-        let mut rates = Rates::new(5, now);
+        let mut rates = Rates::new(Arc::new(5.into()), now);
         rates.sessions.of(1, 5, now);
         let spent = |rates: &mut Rates, sessions: std::ops::Range<u64>| {
             sessions.filter(|session| rates.take(Some(*session), address(1), now).is_ok()).count()
@@ -358,7 +366,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_late_comers_share() {
         let mut now = Instant::now();
-        let mut rates = Rates::new(2, now);
+        let mut rates = Rates::new(Arc::new(2.into()), now);
         for n in 0..2 * MOST as u32 {
             let _ = rates.take(None, address(n), now);
         }
@@ -433,7 +441,7 @@ mod tests {
 
     #[test]
     fn an_attempt_that_was_given_up_counts() {
-        let limits = Limits::new(10);
+        let limits = Limits::new(Arc::new(10.into()));
         let here = address(1);
         for _ in 0..FAILURES {
             drop(limits.sign_in("8001", here).expect("not yet"));

@@ -174,7 +174,7 @@ pub fn router(http: Shared) -> Router {
     problem::describe(&mut document);
     let api = api.method_not_allowed_fallback(not_allowed);
     let api = api.route_layer(middleware::from_fn_with_state(http.clone(), idempotency::once));
-    let limits = limits::Limits::new(http.app.settings.api.max_rate);
+    let limits = limits::Limits::new(http.app.max_rate.clone());
     let api = api.layer(middleware::from_fn_with_state(limits, limits::limit));
     Router::new()
         .nest("/api/v1", api)

@@ -68,7 +68,7 @@ async fn session_create(
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "登录失败", "用户名或密码不正确"));
     };
     attempt.succeed();
-    let lasts = http.app.settings.api.session_length;
+    let lasts = http.app.in_force().settings.api.session_length;
     let session = http.app.store.session_create(&user.name, lasts, now).await?;
     let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}", session.token, lasts.as_secs());
     let mut headers = HeaderMap::new();

@@ -41,7 +41,8 @@ const MAX_NODES: usize = 1000;
 const MAX_CLIPS: usize = 50;
 
 impl Flow {
-    /// Reads a flow; `file` is what faults are reported under, its stem the flow's name.
+    /// Reads a flow; `file` is what faults are reported under, its stem the flow's name. Errors with every fault in it,
+    /// each with its place.
     pub fn parse(text: &str, file: &str) -> Result<Flow, Vec<Fault>> {
         let read = document::read(text, file, |root| read_flow(root, file))?;
         // A flow that could not be put together has reported why.

@@ -111,7 +111,8 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
-/// Reads a compound packet by packet; the whole of it is checked before anything is given out (A.2).
+/// Reads a compound packet by packet; the whole of it is checked before anything is given out (A.2). Errors where
+/// lengths, versions or the order break the rules.
 pub fn parse(datagram: &[u8]) -> Result<Compound<'_>, ParseError> {
     let mut rest = datagram;
     let mut first = true;

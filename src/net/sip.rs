@@ -28,6 +28,24 @@ use tokio::sync::mpsc;
 /// Where the sockets deliver what they read.
 pub type Inbox = mpsc::Sender<endpoint::Input>;
 
+/// Sockets that are bound and not read yet: what could be refused was not.
+#[derive(Debug)]
+pub struct Bound {
+    udp: Vec<std::net::UdpSocket>,
+    streams: tcp::Streams,
+}
+
+impl Bound {
+    /// Binds each address.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, named in the error; then none is.
+    pub fn open(udp: &[SocketAddr], streams: Listen) -> io::Result<Self> {
+        let udp = udp.iter().map(|address| udp::bind(*address)).collect::<io::Result<_>>()?;
+        Ok(Bound { udp, streams: tcp::Streams::bind(streams)? })
+    }
+}
+
 /// All SIP sockets of a switch.
 pub struct Sockets {
     /// The datagram sockets, one a UDP listener.
@@ -43,6 +61,15 @@ impl Sockets {
     /// An address that cannot be bound, named in the error.
     pub async fn open(udp: &[SocketAddr], streams: Listen, inbox: Inbox) -> io::Result<Self> {
         Ok(Sockets { udp: Udp::open(udp)?, connections: Connections::listen(streams, inbox).await? })
+    }
+
+    /// Listens at these sockets, too.
+    ///
+    /// # Errors
+    /// The runtime cannot take one.
+    pub fn add(&mut self, bound: Bound) -> io::Result<()> {
+        bound.udp.into_iter().try_for_each(|socket| self.udp.add(socket))?;
+        self.connections.add(bound.streams)
     }
 
     /// Sends a message on its flow; false when the flow is dead.

@@ -91,7 +91,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// `base` is such as `http://127.0.0.1:8080/api/v1`.
+    /// `base` is such as `http://127.0.0.1:8080/api/v1`. Errors for anything but http and a loopback address with a
+    /// port.
     pub fn new(base: &str) -> Result<Client, HttpError> {
         let bad = || HttpError::BadBase(base.to_owned());
         let rest = base.strip_prefix("http://").ok_or_else(bad)?;

@@ -6,5 +6,6 @@ pub mod demo;
 pub mod departments;
 pub mod http_client;
 pub mod sample;
+pub mod simulate;
 pub mod smsc;
 pub mod ua;

@@ -250,6 +250,15 @@ impl Authenticator {
         }
     }
 
+    /// From here on challenges are for this realm and by these algorithms; nonces that are out stay good.
+    pub fn set_challenges(&mut self, realm: &str, algorithms: Vec<Algorithm>) {
+        if self.realm != realm {
+            self.realm = realm.to_owned();
+            self.dummy = ha1("", realm, "");
+        }
+        self.algorithms = algorithms;
+    }
+
     /// The protection domain that its challenges name; stored hashes hold for it alone.
     pub fn realm(&self) -> &str {
         &self.realm

@@ -184,6 +184,20 @@ impl Registrar {
         }
     }
 
+    /// From here on this is granted; what was granted stays until it ends.
+    pub fn set_config(&mut self, config: RegistrarConfig) {
+        self.config = config;
+    }
+
+    /// Removes every binding that is not to be kept.
+    pub fn retain(&mut self, now: Now, keep: impl Fn(&str, &Binding) -> bool) {
+        let goes = |(aor, bindings): &(&Aor, &Vec<Binding>)| bindings.iter().any(|binding| !keep(aor, binding));
+        let changed: Vec<Aor> = self.bindings.iter().filter(goes).map(|(aor, _)| aor.clone()).collect();
+        for aor in changed {
+            self.update(now.mono, &aor, |bindings| bindings.retain(|binding| keep(&aor, binding)));
+        }
+    }
+
     /// The bindings of an address-of-record, the most preferred first and of equal ones the newest, which is where
     /// its user is most likely to be; empty where there is none.
     pub fn lookup(&self, now: Now, aor: &str) -> Vec<Binding> {

@@ -306,7 +306,7 @@ impl Delivery {
         self.failure.as_ref().map(ToString::to_string).or_else(status)
     }
 
-    /// What becomes of the message by `command`. Pure: `self` stays.
+    /// What becomes of the message by `command`. Pure: `self` stays. Rejected where the command does not apply.
     pub fn apply(&self, command: Command, policy: &Policy, now: UnixMillis) -> Result<(Self, Vec<Event>), Rejected> {
         let mut next = self.clone();
         let mut events = Vec::new();

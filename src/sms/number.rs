@@ -30,8 +30,8 @@ pub enum NumberError {
 }
 
 impl MobileNumber {
-    /// Reads `+86…`, `0086…`, `86…`, a trunk `0` or eleven plain digits; blanks, hyphens and brackets are skipped
-    /// and full-width digits read.
+    /// Reads `+86…`, `0086…`, `86…`, a trunk `0` or eleven plain digits; blanks, hyphens and brackets are skipped and
+    /// full-width digits read. Errors where what is left is no such number.
     pub fn parse(text: &str) -> Result<Self, NumberError> {
         if text.len() > MAX_INPUT {
             return Err(NumberError::Length(text.chars().filter(char::is_ascii_digit).count()));

@@ -81,7 +81,7 @@ pub fn part_count(text: &str) -> usize {
 }
 
 /// Cuts `text` into short messages; `reference` ties the parts together at the receiver and should differ between
-/// messages to one number.
+/// messages to one number. Errors for an empty text and one of more than [`MAX_PARTS`] parts.
 pub fn segment(text: &str, reference: u8) -> Result<Segments, TextError> {
     let encoding = encoding_of(text);
     let bodies: Vec<Vec<u8>> = match encoding {

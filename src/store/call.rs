@@ -170,7 +170,7 @@ impl Store {
         self.write(move |tx| Box::pin(async move { upsert(tx, &[call], |at| super::sql::day(at, offset)).await })).await
     }
 
-    /// The call of this id.
+    /// The call of this id. `NotFound` where there is none.
     pub async fn call_get(&self, id: CallId) -> Result<CallRow> {
         let row = sqlx::query("SELECT * FROM call WHERE id = $1")
             .bind(id.0 as i64)

@@ -65,7 +65,7 @@ impl Store {
         .await
     }
 
-    /// The hotline of this number.
+    /// The hotline of this number. `NotFound` where there is none.
     pub async fn hotline_get(&self, number: &HotlineNo) -> Result<HotlineRow> {
         let row = sqlx::query("SELECT * FROM hotline WHERE number = $1")
             .bind(number.as_str())

@@ -70,7 +70,7 @@ impl Store {
         .await
     }
 
-    /// Keeps the answer.
+    /// Keeps the answer. `NotFound` where the key was let go meanwhile.
     pub async fn idempotency_finish(&self, scope: &str, key: &str, status: u16, body: &str) -> Result<()> {
         let text = str::to_owned;
         let (scope, key, body) = (text(scope), text(key), text(body));

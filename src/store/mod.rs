@@ -106,6 +106,9 @@ impl Default for StoreOptions {
 }
 
 /// The database. Clones share it.
+///
+/// Every method that asks it may err with [`StoreError::Unavailable`] (nothing was written, try again later), with
+/// [`StoreError::Corrupt`] or with [`StoreError::Database`]; other errors stand at the method.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,

@@ -147,7 +147,7 @@ impl Store {
         .await
     }
 
-    /// The recording of this id.
+    /// The recording of this id. `NotFound` where there is none.
     pub async fn recording_get(&self, id: RecordingId) -> Result<RecordingRow> {
         let row = sqlx::query("SELECT * FROM recording WHERE id = $1")
             .bind(id.0 as i64)

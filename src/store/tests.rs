@@ -722,7 +722,13 @@ async fn all_rows(url: &str) -> (i64, Vec<(TableShape, Vec<Vec<Value>>)>) {
     let mut found = Vec::new();
     for table in snapshot.tables().await.expect("tables") {
         let mut rows = Vec::new();
-        let count = snapshot.rows(&table, |row| Ok(rows.push(row))).await.expect("rows");
+        let count = snapshot
+            .rows(&table, |row| {
+                rows.push(row);
+                Ok(())
+            })
+            .await
+            .expect("rows");
         assert_eq!(count, rows.len() as u64);
         rows.sort_by_key(|row| format!("{row:?}"));
         found.push((table, rows));

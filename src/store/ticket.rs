@@ -297,7 +297,7 @@ impl Store {
         Ok((case, happened))
     }
 
-    /// The ticket of this number with its assignments.
+    /// The ticket of this number with its assignments. `NotFound` where there is none.
     pub async fn ticket_get(&self, no: &TicketNo) -> Result<Case> {
         let row = sqlx::query("SELECT body FROM ticket WHERE no = $1")
             .bind(no.as_str())

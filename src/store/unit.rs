@@ -65,7 +65,7 @@ impl Store {
         .await
     }
 
-    /// The unit of this code.
+    /// The unit of this code. `NotFound` where there is none.
     pub async fn unit_get(&self, code: &UnitCode) -> Result<UnitRow> {
         let row = sqlx::query("SELECT * FROM unit WHERE code = $1")
             .bind(code.as_str())

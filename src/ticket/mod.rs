@@ -13,10 +13,10 @@ pub mod command;
 pub mod deadline;
 pub mod event;
 pub mod number;
-pub mod rejected;
+mod rejected;
 #[allow(clippy::module_inception)] // the noun has its own file, as every noun has
 pub mod ticket;
-pub mod workflow;
+mod workflow;
 
 #[cfg(test)]
 mod story_tests;

@@ -62,7 +62,8 @@ pub fn ticket_no(day: Date, node: u8, sequence: u32) -> TicketNo {
     TicketNo::from(text)
 }
 
-/// Reads a number that a person keyed or typed; spaces and hyphens are passed over.
+/// Reads a number that a person keyed or typed; spaces and hyphens are passed over. Errors where it has not the digits
+/// of one, or the check digit is another.
 pub fn parse(text: &str) -> Result<TicketNo, NumberError> {
     let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-')).take(NUMBER_DIGITS + 1).collect();
     if digits.len() != NUMBER_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {

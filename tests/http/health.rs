@@ -28,9 +28,12 @@ fn readiness_tells_each_part_by_itself() {
             (ready["sms"]["ok"] == true).then_some(ready)
         })
         .await;
-        shape::of(&ready, "ready:bool database:object spool:object sms:object calendar:object clock:object");
+        shape::of(
+            &ready,
+            "ready:bool database:object spool:object sms:object calendar:object clock:object settings:object",
+        );
         assert_eq!(ready["ready"], true);
-        for part in ["database", "spool", "sms", "clock"] {
+        for part in ["database", "spool", "sms", "clock", "settings"] {
             shape::of(&ready[part], "ok:bool detail:string");
             assert_eq!(ready[part]["ok"], true, "{ready}");
         }

@@ -34,7 +34,7 @@ impl Write for Kept {
 /// Keeps all that every program of these tests says.
 pub fn keep() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| subscriber(EnvFilter::new("trace"), false, || Kept).init());
+    ONCE.call_once(|| subscriber(EnvFilter::new("trace"), false, || Kept).0.init());
 }
 
 fn kept() -> String {

@@ -63,7 +63,7 @@ pub const THREE_WAY: &str = "hotline:string at:time outcome:string joined_at:tim
 pub const AGENT: &str = "agent:string extension:string? status:string reason:string? pending_status:string? \
     state:string since:time call:string? queue:string? wrap_up_until:time? registered:bool calls_today:number \
     talk_today_ms:number";
-pub const QUEUE: &str = "queue:string waiting:array waiting_count:number ringing_count:number longest_wait_ms:number \
+pub const QUEUE: &str = "queue:string closing:bool waiting:array waiting_count:number ringing_count:number longest_wait_ms:number \
     estimate_ms:number? agents_signed_in:number agents_serving:number agents_available:number offered:number \
     answered:number answered_within_sl:number abandoned:number overflowed:number";
 pub const TICKET: &str = "no:string version:number state:string state_zh:string class:string contact_kind:string? \

@@ -3,7 +3,7 @@
 use crate::ask::Client;
 use axum::Router;
 use hotline::{
-    app::{App, setup},
+    app::{App, reload::Source, setup},
     config::{self, Configuration, ProfileKind, Secret, Transport, UserSettings},
     http::{Http, router},
     sandbox::{
@@ -86,7 +86,7 @@ impl World {
         let store = setup::open_store(settings).await.expect("a database");
         store.unit_upsert(units()).await.expect("units");
         store.hotline_upsert(hotlines()).await.expect("hotlines");
-        let app = setup::start(configuration, store).await.expect("the program");
+        let app = setup::start(configuration, store, Source::new(None, folder.clone())).await.expect("the program");
         let metrics = PrometheusBuilder::new().build_recorder();
         let handle = metrics.handle();
         // The first program's figures are those that are looked at.

@@ -186,7 +186,7 @@ def hang_up():
               and hotline.ask("GET", "/readyz")[0] == 200, f"hotline.toml:{number}")
         (hotline.folder / "hotline.toml").write_text(good)
         hotline.process.send_signal(signal.SIGHUP)
-        until("the sound file is told", 5, lambda: "files are sound" in said())
+        until("the sound file is in force", 5, lambda: "the settings were read again and are in force" in said())
         check("SIGHUP with a sound file", hotline.process.poll() is None)
 
 

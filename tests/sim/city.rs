@@ -5,26 +5,30 @@ use hotline::{
     acd::{
         self, Acd,
         config::{QueueConfig, Staffing},
+        reconfigure::Rostered,
     },
     app::setup::queue_config,
-    app::switch::{Config, HotlineEntry, Parts, Profile, RouteTo, Seat, Switch},
+    app::switch::{Change, Config, HotlineEntry, Parts, Profile, RouteTo, Seat, Switch},
     call::{
         message::{Clips, HotlineRefusal, HotlineTarget, Settings as CallSettings},
         topology::RING_BACK,
     },
     clock::Now,
     config::{self, Settings, Target},
-    ids::IdGen,
+    ids::{Extension, IdGen},
     ivr::Flow,
     media::{clip::Clip, tone::Sine},
     sip::{
         auth::{Algorithm, Authenticator, ha1},
         endpoint::{Endpoint, EndpointConfig},
-        registrar::{Registrar, RegistrarConfig},
+        registrar::{BindingSnapshot, Registrar, RegistrarConfig},
     },
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+/// Where telephones are registered.
+pub type Bindings = BTreeMap<Extension, Vec<BindingSnapshot>>;
 
 /// What carriers and departments speak to.
 pub const TRUNK: &str = "192.0.2.1:5060";
@@ -170,7 +174,7 @@ fn skills(agent: &str) -> Vec<(String, u8)> {
     }
 }
 
-fn flow(name: &str) -> Arc<Flow> {
+pub fn flow(name: &str) -> Arc<Flow> {
     let text = match name {
         "12345" => FLOW_12345,
         "on_agent" => ON_AGENT,
@@ -215,9 +219,8 @@ fn clips() -> Clips {
     clips
 }
 
-/// The city's switch, its offices open or closed.
-pub fn switch(seed: u64, now: Now, queue: QueueConfig, open: bool) -> Switch<EngineRoom> {
-    let mut rng = StdRng::seed_from_u64(seed);
+/// What the city's switch decides by, its offices open or closed.
+pub fn config(open: bool) -> Config {
     let target = |(number, address): &(&str, &str)| {
         let target = Ok(HotlineTarget { name: format!("部门{number}"), uri: format!("sip:{number}@{address}") });
         ((*number).into(), HotlineEntry { target, calendar: None })
@@ -232,7 +235,7 @@ pub fn switch(seed: u64, now: Now, queue: QueueConfig, open: bool) -> Switch<Eng
         (number.as_str().into(), seat)
     };
     let hours = Arc::new(move |_: &str, _| open);
-    let config = Config {
+    Config {
         profiles: vec![profile(TRUNK_PROFILE), profile(AGENTS_PROFILE)],
         credentials: agents().map(|agent| (agent.clone(), ha1(&agent, REALM, &password(&agent)))).collect(),
         hotlines,
@@ -240,17 +243,53 @@ pub fn switch(seed: u64, now: Now, queue: QueueConfig, open: bool) -> Switch<Eng
         realm: REALM.to_owned(),
         own_addresses: Vec::new(),
         call: Arc::new(CallSettings { clips: Arc::new(clips()), hours, ..CallSettings::default() }),
-    };
-    let ids = IdGen::new(0, now.wall.0);
+    }
+}
+
+/// The queues: one for everybody, and one for those who speak English.
+pub fn queues(queue: QueueConfig) -> Vec<QueueConfig> {
     let english = QueueConfig {
         skills: vec!["english".to_owned()],
         join_empty: Staffing::Ready,
         leave_empty: Staffing::Ready,
         ..QueueConfig { name: "english".into(), ..queue.clone() }
     };
-    let acd =
-        acd::config::Config { epoch: 1, queues: vec![queue, english], agents: acd::config::AgentRules::default() };
+    vec![queue, english]
+}
+
+/// What a change of the settings begins with: everything as it was.
+pub fn same(queue: QueueConfig) -> Change {
+    let config = config(true);
+    let rostered = |agent: String| {
+        let skills = skills(&agent).into_iter().collect();
+        (agent.as_str().into(), Rostered { extension: agent.as_str().into(), skills })
+    };
+    Change {
+        config: Arc::new(config),
+        queues: queues(queue),
+        roster: agents().map(rostered).collect(),
+        registrar: RegistrarConfig::default(),
+        algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+        advertised: Default::default(),
+    }
+}
+
+/// The city's switch, its offices open or closed.
+pub fn switch(seed: u64, now: Now, queue: QueueConfig, open: bool) -> Switch<EngineRoom> {
+    switch_after(seed, now, queue, open, &Bindings::new())
+}
+
+/// As `switch`, where an earlier one knew these telephones.
+pub fn switch_after(seed: u64, now: Now, queue: QueueConfig, open: bool, bindings: &Bindings) -> Switch<EngineRoom> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let config = config(open);
+    let ids = IdGen::new(0, now.wall.0);
+    let acd = acd::config::Config { epoch: 1, queues: queues(queue), agents: acd::config::AgentRules::default() };
     let address: SocketAddr = TRUNK.parse().expect("an address");
+    let mut registrar = Registrar::new(RegistrarConfig::default());
+    for (extension, bindings) in bindings {
+        registrar.restore(now, extension.as_str(), bindings);
+    }
     Switch::new(Parts {
         acd: Acd::new(acd, ids.clone(), StdRng::from_seed(rng.random()), now).expect("a sound queue"),
         auth: Authenticator::new(
@@ -259,7 +298,7 @@ pub fn switch(seed: u64, now: Now, queue: QueueConfig, open: bool) -> Switch<Eng
             vec![Algorithm::Sha256, Algorithm::Md5],
             Duration::from_secs(300),
         ),
-        registrar: Registrar::new(RegistrarConfig::default()),
+        registrar,
         endpoint: Endpoint::new(EndpointConfig::default(), ids.clone(), rng.random()),
         ids,
         media: EngineRoom::new(seed, now.mono, now, address.ip()),

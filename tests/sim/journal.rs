@@ -7,8 +7,8 @@ use hotline::{
     },
     call::cdr::{CallRecord, StateName},
     clock::UnixMillis,
-    ids::{CallId, LegId},
-    sip::dialog::DialogSnapshot,
+    ids::{CallId, Extension, LegId},
+    sip::{dialog::DialogSnapshot, registrar::BindingSnapshot},
     store::NewCallback,
 };
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ pub struct Journal {
     /// Who waits without having been answered.
     waiters: BTreeMap<CallId, CallRecord>,
     dialogs: BTreeMap<LegId, (CallId, DialogSnapshot)>,
+    /// Where telephones were registered.
+    pub bindings: BTreeMap<Extension, Vec<BindingSnapshot>>,
     /// Callbacks owed.
     pub owed: Vec<NewCallback>,
 }

@@ -1,7 +1,7 @@
 //! The world of a story: the switch, the telephones, the network between them, and time.
 
 use crate::{
-    city,
+    city::{self, TRUNK},
     engine_room::EngineRoom,
     journal::Journal,
     phone::{Act, Line, Manner, Phone},
@@ -13,7 +13,7 @@ use hotline::{
         config::QueueConfig,
         message::{self as acd, Status},
     },
-    app::switch::{Input, Output, Switch},
+    app::switch::{Change, Input, Leftover, Output, Switch},
     call::{
         Command, Rejected,
         cdr::{CallRecord, LegStateName, Role, StateName, What, Whose},
@@ -26,6 +26,7 @@ use hotline::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
@@ -44,6 +45,11 @@ pub struct Network {
 
 /// One of the world's telephones.
 pub type Who = usize;
+
+thread_local! {
+    /// Whether worlds that fail on this thread keep their trace to themselves.
+    pub static QUIET: Cell<bool> = const { Cell::new(false) };
+}
 
 enum Happening {
     /// `flow` as the receiver sees it.
@@ -83,14 +89,20 @@ pub struct World {
     pub said: Vec<(CallId, Said)>,
     /// The latest record of each call.
     pub records: BTreeMap<CallId, CallRecord>,
-    /// Agents who were not ready, or signed out, for a while.
-    put_aside: BTreeSet<AgentNo>,
+    /// Agents who were not ready, or signed out, for a while, or said since that they are ready.
+    pub put_aside: BTreeSet<AgentNo>,
     spooled: BTreeMap<CallId, usize>,
     over: BTreeMap<CallId, usize>,
     agenda: BTreeMap<(Instant, u64), Happening>,
     number: u64,
     pub rng: StdRng,
-    started: Instant,
+    /// What the network does on the way from one address to another does not depend on what others send.
+    ways: HashMap<(IpAddr, IpAddr), StdRng>,
+    pub started: Instant,
+    /// When each call was first seen waiting.
+    pub queued_first: BTreeMap<CallId, Instant>,
+    /// The SIP Call-IDs of calls that were ever on disk.
+    ever_kept: BTreeSet<String>,
     seed: u64,
     by_ip: HashMap<IpAddr, Who>,
     /// The numbers of TCP connections that are closed.
@@ -114,7 +126,8 @@ impl World {
         World::with(seed, network, city::plain_queue())
     }
 
-    fn with(seed: u64, network: Network, queue: QueueConfig) -> World {
+    /// As `of`, with another queue.
+    pub fn with(seed: u64, network: Network, queue: QueueConfig) -> World {
         let now = Now { mono: Instant::now(), wall: UnixMillis(1_760_000_000_000) };
         World {
             now,
@@ -137,7 +150,10 @@ impl World {
             agenda: BTreeMap::new(),
             number: 0,
             rng: StdRng::seed_from_u64(seed),
+            ways: HashMap::new(),
             started: now.mono,
+            queued_first: BTreeMap::new(),
+            ever_kept: BTreeSet::new(),
             seed,
             by_ip: HashMap::new(),
             closed: BTreeSet::new(),
@@ -202,10 +218,15 @@ impl World {
     /// As `agent`, over a TCP connection of its own.
     pub fn agent_on_tcp(&mut self, number: &str) -> Who {
         let who = self.agent_at_home(number);
-        self.number += 1;
-        self.phones[who].connection = Some(self.number);
+        self.reconnects(who);
         self.signs_on(who);
         who
+    }
+
+    /// A telephone opens another TCP connection; what was under way over the old one is lost.
+    pub fn reconnects(&mut self, who: Who) {
+        self.number += 1;
+        self.phones[who].connection = Some(self.number);
     }
 
     // ---- what they do ----
@@ -213,7 +234,9 @@ impl World {
     /// The connection of a telephone closes; both sides find out.
     pub fn connection_closes(&mut self, who: Who) {
         let (ours, theirs) = (self.phones[who].flow_to_it(), self.phones[who].flow());
-        self.closed.insert(ours.connection);
+        if !self.closed.insert(ours.connection) {
+            return;
+        }
         self.switch_now();
         self.flow_failed(ours);
         self.flow_failed(theirs);
@@ -284,19 +307,42 @@ impl World {
         self.settle();
     }
 
+    /// Settings change while everything goes on; `change` begins with everything as it was.
+    pub fn settings_change(&mut self, change: impl FnOnce(&mut Change)) -> Leftover {
+        let mut settings = city::same(self.queue.clone());
+        change(&mut settings);
+        self.switch_now();
+        let leftover = self.switch.reconfigure(self.now, settings).expect("sound queues");
+        self.settle();
+        leftover
+    }
+
     pub fn switch_input(&mut self, input: Input) {
         self.switch_now();
         self.switch.handle_input(self.now, input);
         self.settle();
     }
 
-    /// The program dies, and starts again from what is on disk. Telephones know nothing of it.
+    /// Somebody sets the wall clock.
+    pub fn clock_steps(&mut self, by_ms: i64) {
+        self.now.wall.0 += by_ms;
+        self.switch_now();
+    }
+
+    /// The program dies, and starts again from what is on disk. Telephones know nothing of it, but that their
+    /// connections close.
     pub fn kill(&mut self) {
         self.agenda.retain(|_, happening| !matches!(happening, Happening::Spooled(_)));
-        self.switch = city::switch(self.seed, self.now, self.queue.clone(), true);
+        self.switch = city::switch_after(self.seed, self.now, self.queue.clone(), true, &self.journal.bindings);
         self.switch_now();
+        for who in 0..self.phones.len() {
+            if self.phones[who].connection.is_some() {
+                self.connection_closes(who);
+            }
+        }
         let (closed, dialogs) = self.journal.recover(self.now.wall);
-        self.records.retain(|_, record| record.ended_at.is_some());
+        let over = &self.over;
+        self.records.retain(|call, _| over.contains_key(call));
         for record in closed {
             *self.over.entry(record.id).or_default() += 1;
             self.records.insert(record.id, record);
@@ -465,7 +511,9 @@ impl World {
             },
             Happening::Spooled(record) => {
                 let (call, durable) = (record.id, self.durable);
-                if durable {
+                // What is said of a call's end is written after its beginning, and takes it back.
+                if durable && !self.over.contains_key(&call) {
+                    self.ever_kept.insert(record.sip_call_id.clone());
                     self.journal.accept(*record);
                 }
                 self.switch.handle_input(self.now, Input::Spooled { call, durable });
@@ -539,6 +587,9 @@ impl World {
                 self.plan(self.spool, Happening::Spooled(record));
             }
             Output::Changed { record, milestone } => {
+                if record.enqueued_at.is_some() {
+                    self.queued_first.entry(record.id).or_insert(self.now.mono);
+                }
                 if milestone {
                     self.journal.update(&record);
                 }
@@ -559,8 +610,8 @@ impl World {
             Output::RecordingDone { .. }
             | Output::AgentChanged { .. }
             | Output::QueueChanged { .. }
-            | Output::Bindings { .. }
             | Output::Registered { .. } => {}
+            Output::Bindings { extension, bindings } => drop(self.journal.bindings.insert(extension, bindings)),
         }
     }
 
@@ -576,12 +627,15 @@ impl World {
         }
         let (from, to) = (flow.local, flow.remote);
         let line = format!("{}>{}: {}", self.name(from), self.name(to), summary(&bytes));
+        if from == TRUNK.parse().expect("an address") && line.ends_with(": 200 INVITE") {
+            self.check_answer(&bytes);
+        }
         let lost = (self.lose)(&line);
         self.sent.push(line);
         if !lost {
             let flow = endpoint::Flow { local: to, remote: from, ..flow };
             if flow.connection == 0 {
-                self.carry(|bytes| Happening::Sip { flow, bytes }, bytes);
+                self.carry((from.ip(), to.ip()), |bytes| Happening::Sip { flow, bytes }, bytes);
             } else {
                 // A stream loses nothing and keeps its order.
                 self.plan(Duration::from_millis(self.network.delay.1), Happening::Sip { flow, bytes });
@@ -599,19 +653,30 @@ impl World {
     }
 
     fn post_rtp(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        self.carry(|bytes| Happening::Rtp { from, to, bytes }, bytes);
+        self.carry((from.ip(), to.ip()), |bytes| Happening::Rtp { from, to, bytes }, bytes);
     }
 
-    fn carry(&mut self, happening: impl Fn(Bytes) -> Happening, bytes: Bytes) {
+    fn carry(&mut self, way: (IpAddr, IpAddr), happening: impl Fn(Bytes) -> Happening, bytes: Bytes) {
         let Network { loss, duplicate, delay } = self.network;
-        if self.rng.random_range(0..100) < loss {
+        let seed = self.seed;
+        let rng = self.ways.entry(way).or_insert_with(|| way_rng(seed, way));
+        if rng.random_range(0..100) < loss {
             return;
         }
-        let copies = if self.rng.random_range(0..100) < duplicate { 2 } else { 1 };
-        for _ in 0..copies {
-            let delay = Duration::from_millis(self.rng.random_range(delay.0..=delay.1));
-            self.plan(delay, happening(bytes.clone()));
+        let copies = if rng.random_range(0..100) < duplicate { 2 } else { 1 };
+        let delays: Vec<_> = (0..copies).map(|_| rng.random_range(delay.0..=delay.1)).collect();
+        for delay in delays {
+            self.plan(Duration::from_millis(delay), happening(bytes.clone()));
         }
+    }
+
+    /// No 200 to a caller before its record is on disk (TRUST I1).
+    fn check_answer(&self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        let call_id = text.lines().find_map(|line| line.strip_prefix("Call-ID: ")).unwrap_or_default();
+        let mut others = self.records.values().filter(|record| record.sip_call_id == call_id);
+        let kept = self.ever_kept.contains(call_id) || others.all(|record| !record.ticket && !record.cdr);
+        assert!(kept, "a 200 was sent before the record was on disk: {call_id}");
     }
 
     // ---- the end ----
@@ -659,8 +724,7 @@ impl World {
             let ending = record.ending.expect("a classed ending");
             assert!(record.ended_at.is_some(), "{record:?}");
             for attempt in &record.three_way {
-                let open = matches!(&*attempt.outcome, "dialling" | "ringing" | "answered");
-                assert!(!open, "an attempt is over with the call: {record:?}");
+                assert!(!attempt.is_open(), "an attempt is over with the call: {record:?}");
             }
             for leg in record.legs.iter().filter(|leg| leg.answered_at.is_some()) {
                 let lost = leg.ending.is_some_and(|ending| (ending.whose, ending.what) == (Whose::Agent, What::Lost));
@@ -680,6 +744,16 @@ impl World {
         assert!(self.spooled.keys().all(|call| self.over.contains_key(call)), "spooled but never over");
     }
 
+    /// How often a call's record was given to the spool.
+    pub fn times_spooled(&self, call: CallId) -> usize {
+        self.spooled.get(&call).copied().unwrap_or(0)
+    }
+
+    /// Whether a call is over and its record complete.
+    pub fn is_over(&self, call: CallId) -> bool {
+        self.over.contains_key(&call)
+    }
+
     /// How many calls were spooled, and how many are over.
     pub fn kept(&self) -> (usize, usize) {
         (self.spooled.len(), self.over.len())
@@ -688,7 +762,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.ended {
+        if std::thread::panicking() && !self.ended && !QUIET.get() {
             let at = self.now.mono.duration_since(self.started).as_secs_f64();
             eprintln!("seed {}, {at:.3} s into the story; the last messages:", self.seed);
             for line in self.sent.iter().rev().take(80).rev() {
@@ -699,6 +773,15 @@ impl Drop for World {
             }
         }
     }
+}
+
+/// What is random on the way from one address to another.
+fn way_rng(seed: u64, (from, to): (IpAddr, IpAddr)) -> StdRng {
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => u128::from(address) as u64,
+    };
+    StdRng::seed_from_u64(seed ^ octets(from).rotate_left(40) ^ octets(to).rotate_left(8))
 }
 
 /// A message in two words: `INVITE`, `180 INVITE`.

@@ -157,7 +157,7 @@ pub async fn restore(restoring: Restoring, settings: &Settings, mut tell: impl F
             } else if let Some(rest) = name.strip_prefix("recordings/").filter(|_| with_recordings) {
                 write_recording(&recordings.join(plain(rest)?), content)?;
                 count += 1;
-                if count % 1000 == 0 {
+                if count.is_multiple_of(1000) {
                     tell(format!("录音 {count} 条"));
                 }
             }

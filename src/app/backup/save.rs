@@ -226,7 +226,7 @@ fn copy_recordings(
             let hash = archive.entry(&name, size, BufReader::new(file))?;
             manifest.sha256.insert(name, hash);
             count += 1;
-            if count % 1000 == 0 {
+            if u64::is_multiple_of(count, 1000) {
                 tell(format!("录音 {count} 条,共 {} MB", archive.written >> 20));
             }
         }

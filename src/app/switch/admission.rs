@@ -42,6 +42,11 @@ pub(super) struct Admission {
 }
 
 impl Admission {
+    /// How many calls count.
+    pub(super) fn calls(&self) -> usize {
+        self.profiles.len()
+    }
+
     /// Takes a call on, or says which limit is in the way.
     pub(super) fn begin(&mut self, now: Instant, profile: &str, limits: &Limits, call: CallId) -> Result<(), Full> {
         let load = self.loads.entry(profile.to_owned()).or_default();

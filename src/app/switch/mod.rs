@@ -8,10 +8,11 @@
 mod admission;
 mod gate;
 mod outbound;
+mod reconfigure;
 mod registration;
 
 use crate::{
-    acd::{Acd, message as acd},
+    acd::{Acd, message as acd, reconfigure::Rostered},
     call::{
         Call, Command, Rejected,
         cdr::{CallRecord, Ending, What, Whose},
@@ -31,7 +32,7 @@ use crate::{
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -39,9 +40,10 @@ use std::{
 };
 
 pub use gate::{Profile, RouteTo};
+pub use reconfigure::{Change, Leftover};
 
 /// What the switch decides by; replaced whole when settings change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Those that are enabled.
     pub profiles: Vec<Profile>,
@@ -209,9 +211,28 @@ pub enum Output {
     },
 }
 
+/// How many entries the switch's tables have; without calls there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Calls in progress.
+    pub calls: usize,
+    /// Legs with their call.
+    pub legs: usize,
+    /// Legs whose telephone can be rung elsewhere.
+    pub rung: usize,
+    /// Agents who called by themselves.
+    pub engaged: usize,
+    /// Calls that wait for a moment.
+    pub timers: usize,
+    /// Calls that count against a profile's limit.
+    pub admitted: usize,
+}
+
 /// The switch of one shard.
 pub struct Switch<M> {
     config: Arc<Config>,
+    /// The agents by the settings; empty until these are changed for the first time.
+    roster: BTreeMap<AgentNo, Rostered>,
     ids: IdGen,
     endpoint: Endpoint,
     registrar: Registrar,
@@ -260,6 +281,7 @@ impl<M: MediaPort> Switch<M> {
         endpoint.set_access(config.access());
         Switch {
             config,
+            roster: BTreeMap::new(),
             ids,
             endpoint,
             registrar,
@@ -359,12 +381,6 @@ impl<M: MediaPort> Switch<M> {
         self.settle(now);
     }
 
-    /// Settings changed: calls in progress keep what they began with.
-    pub fn reconfigure(&mut self, config: Arc<Config>) {
-        self.endpoint.set_access(config.access());
-        self.config = config;
-    }
-
     /// The ACD, for the live page.
     pub fn acd(&self) -> &Acd {
         &self.acd
@@ -373,6 +389,18 @@ impl<M: MediaPort> Switch<M> {
     /// How many calls are in progress.
     pub fn calls(&self) -> usize {
         self.calls.len()
+    }
+
+    /// How much is held for calls.
+    pub fn held(&self) -> Held {
+        Held {
+            calls: self.calls.len(),
+            legs: self.legs.len(),
+            rung: self.rung.len(),
+            engaged: self.engaged.len(),
+            timers: self.timers.len(),
+            admitted: self.admission.calls(),
+        }
     }
 
     /// The SIP endpoint's counters.

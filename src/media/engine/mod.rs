@@ -235,7 +235,7 @@ impl Engine {
         self.legs[slot as usize].as_deref_mut().ok_or(Refused::NoLeg)
     }
 
-    /// Carries out what a call asks for.
+    /// Carries out what a call asks for. Refused where what it names is not here any more; counted.
     pub fn handle_command(
         &mut self,
         now: Now,

@@ -74,7 +74,7 @@ impl Engine {
         self.detach(slot)
     }
 
-    /// Gives a taken leg to a call; gives its new slot.
+    /// Gives a taken leg to a call; gives its new slot. Refused where a leg of its id is here.
     pub fn put_leg(&mut self, now: Now, call: CallId, mut leg: Box<Leg>) -> Result<usize, Refused> {
         if self.by_id.contains_key(&leg.id) {
             return Err(Refused::Exists);

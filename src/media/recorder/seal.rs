@@ -86,7 +86,7 @@ impl Header {
         out
     }
 
-    /// Reads a header.
+    /// Reads a header. Errors where it is no recording, or of another version.
     pub fn parse(bytes: &[u8; HEADER_LENGTH]) -> Result<Header, OpenError> {
         fn part<const N: usize>(bytes: &[u8; HEADER_LENGTH], at: usize) -> [u8; N] {
             std::array::from_fn(|i| bytes[at + i])
@@ -143,12 +143,12 @@ impl Sealer {
         &self.bytes
     }
 
-    /// Puts a sealed chunk of audio into `out`, in place of what is there. At most one second.
+    /// Puts a sealed chunk of audio into `out`, in place of what is there. At most one second. Errors after 2³² chunks.
     pub fn audio(&mut self, stereo: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
         self.seal(AUDIO, &[stereo], out)
     }
 
-    /// Puts the sealed end into `out`, in place of what is there.
+    /// Puts the sealed end into `out`, in place of what is there. Errors after 2³² chunks.
     pub fn end(&mut self, end: End, out: &mut Vec<u8>) -> Result<(), OpenError> {
         self.seal(END, &[&end.samples.to_be_bytes(), &[u8::from(end.gap)]], out)
     }
@@ -211,7 +211,8 @@ impl Opener {
         &self.header
     }
 
-    /// Opens the chunk with this number (from 0) in place; `sealed` is what follows its length.
+    /// Opens the chunk with this number (from 0) in place; `sealed` is what follows its length. Errors where it was
+    /// changed, moved or cut.
     pub fn open<'a>(&self, number: u32, sealed: &'a mut [u8]) -> Result<Chunk<'a>, OpenError> {
         let split = sealed.len().checked_sub(TAG).ok_or(OpenError::Damaged)?;
         let (plain, tag) = sealed.split_at_mut(split);

@@ -123,7 +123,7 @@ pub struct Media {
 }
 
 impl Sdp {
-    /// Reads a body. Never more than [`MAX_BODY`] bytes are looked at.
+    /// Reads a body. Never more than [`MAX_BODY`] bytes are looked at. Errors where it breaks the grammar or a bound.
     pub fn parse(body: &[u8]) -> Result<Sdp, SdpError> {
         if body.len() > MAX_BODY {
             return Err(SdpError::TooLong);

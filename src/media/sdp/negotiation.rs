@@ -220,7 +220,8 @@ impl Session {
         self.offer.as_ref().is_some_and(|offer| !offer.answered)
     }
 
-    /// Answers the peer's offer, wanting `direction` as far as the offer allows it (RFC 3264 §6).
+    /// Answers the peer's offer, wanting `direction` as far as the offer allows it (RFC 3264 §6). Errors where the
+    /// offer cannot be read or used, or our own is open.
     pub fn answer(&mut self, offer: &[u8], direction: Direction) -> Result<(Bytes, LegParams), NegotiationError> {
         if self.offer_pending() {
             return Err(NegotiationError::OfferPending);
@@ -261,7 +262,8 @@ impl Session {
         Ok((body, params))
     }
 
-    /// Takes the answer to our offer. May come again (a 183, then a 200; a fork): the last one counts.
+    /// Takes the answer to our offer. May come again (a 183, then a 200; a fork): the last one counts. Errors where it
+    /// cannot be read or used, or nothing was offered.
     pub fn accept_answer(&mut self, answer: &[u8]) -> Result<LegParams, NegotiationError> {
         let offer = self.offer.as_ref().ok_or(NegotiationError::NoOffer)?;
         let answer = Sdp::parse(answer)?;

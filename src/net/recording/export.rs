@@ -73,7 +73,8 @@ impl Reader {
         self.opener.header()
     }
 
-    /// Goes to a second from the start: all chunks before the last have the same length.
+    /// Goes to a second from the start: all chunks before the last have the same length. Past the end there
+    /// is nothing to read.
     pub fn seek(&mut self, second: u32) -> io::Result<()> {
         let at = HEADER_LENGTH as u64 + u64::from(second) * (4 + LONGEST_CHUNK as u64);
         self.file.seek(SeekFrom::Start(at))?;
@@ -129,7 +130,8 @@ fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// Writes a recording as a WAV file: 8 kHz, 16 bit, stereo, left first.
+/// Writes a recording as a WAV file: 8 kHz, 16 bit, stereo, left first. Errors where the file is not there, is no
+/// recording of this key, or `out` takes no more.
 pub fn export_wav(path: &Path, key: &Key, out: impl Write + Seek) -> Result<Summary, ExportError> {
     let mut reader = Reader::open(path, key)?;
     let spec =

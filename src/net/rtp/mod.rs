@@ -140,7 +140,8 @@ impl MediaPool {
     }
 
     /// Opens a leg's sockets and adds the leg, which learns from its negotiated host until `AddLeg` says otherwise.
-    /// Gives the address of the RTP socket; RTCP is one port above.
+    /// Gives the address of the RTP socket; RTCP is one port above. Errors where no pair of ports is free, or the
+    /// thread is too far behind.
     pub fn open(&self, call: CallId, leg: LegId) -> Result<SocketAddr, OpenError> {
         let mut busy = None;
         for _ in 0..MOST_BUSY {

@@ -147,6 +147,14 @@ impl Table {
         Some(entry.close)
     }
 
+    /// Takes out every connection at an address of ours, which closes them.
+    pub(super) fn close(&mut self, local: SocketAddr) {
+        let here: Vec<u64> = self.entries.iter().filter(|(_, entry)| entry.local == local).map(|(id, _)| *id).collect();
+        for id in here {
+            drop(self.remove(id));
+        }
+    }
+
     /// Queues a message. A flow without a number means any connection between the two addresses, or a new one.
     pub(super) fn send(&mut self, flow: &Flow, bytes: Bytes) -> Sent {
         let open = match flow.connection {

@@ -27,6 +27,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::mpsc,
+    task::AbortHandle,
     time::{timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -88,11 +89,43 @@ impl Shared {
     }
 }
 
+/// Listeners that are bound and not read yet.
+#[derive(Debug)]
+pub(super) struct Streams {
+    tcp: Vec<std::net::TcpListener>,
+    tls: Vec<(std::net::TcpListener, Arc<Shown>)>,
+    runtime: Handle,
+}
+
+impl Streams {
+    /// Binds each address.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, named in the error.
+    pub(super) fn bind(listen: Listen) -> io::Result<Self> {
+        let tls = |(address, shown)| Ok((bind("TLS", address)?, shown));
+        Ok(Streams {
+            tcp: listen.tcp.into_iter().map(|address| bind("TCP", address)).collect::<io::Result<_>>()?,
+            tls: listen.tls.into_iter().map(tls).collect::<io::Result<_>>()?,
+            runtime: listen.runtime,
+        })
+    }
+}
+
 /// The connections of a switch.
 #[derive(Clone)]
 pub struct Connections {
     shared: Arc<Shared>,
-    local_addrs: Vec<SocketAddr>,
+    listeners: Vec<(SocketAddr, Arc<AbortOnDrop>)>,
+}
+
+/// A listener's task, which ends with it.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Connections {
@@ -106,22 +139,37 @@ impl Connections {
 
     pub(super) fn listen_with(listen: Listen, inbox: Inbox, patience: Patience) -> io::Result<Self> {
         let shared = Arc::new(Shared { table: Mutex::default(), patience, inbox, told: Mutex::default() });
-        let mut local_addrs = Vec::new();
-        for address in listen.tcp {
-            let listener = bind(address).map_err(|error| in_use("TCP", address, error))?;
+        let mut connections = Connections { shared, listeners: Vec::new() };
+        connections.add(Streams::bind(listen)?)?;
+        Ok(connections)
+    }
+
+    /// Listens at bound sockets, too.
+    ///
+    /// # Errors
+    /// The runtime cannot take one, or the cryptography lacks what TLS needs.
+    pub(super) fn add(&mut self, streams: Streams) -> io::Result<()> {
+        for listener in streams.tcp {
+            let listener = TcpListener::from_std(listener)?;
             let local = listener.local_addr()?;
-            local_addrs.push(local);
-            tokio::spawn(accept(listener, local, shared.clone(), None));
+            let task = tokio::spawn(accept(listener, local, self.shared.clone(), None));
+            self.listeners.push((local, Arc::new(AbortOnDrop(task.abort_handle()))));
         }
-        for (address, shown) in listen.tls {
-            let _elsewhere = listen.runtime.enter();
-            let listener = bind(address).map_err(|error| in_use("TLS", address, error))?;
+        for (listener, shown) in streams.tls {
+            let _elsewhere = streams.runtime.enter();
+            let listener = TcpListener::from_std(listener)?;
             let local = listener.local_addr()?;
-            local_addrs.push(local);
             let acceptor = tls::acceptor(shown).map_err(io::Error::other)?;
-            listen.runtime.spawn(accept(listener, local, shared.clone(), Some(acceptor)));
+            let task = streams.runtime.spawn(accept(listener, local, self.shared.clone(), Some(acceptor)));
+            self.listeners.push((local, Arc::new(AbortOnDrop(task.abort_handle()))));
         }
-        Ok(Connections { shared, local_addrs })
+        Ok(())
+    }
+
+    /// Listens at this address no more, and closes the connections that came there.
+    pub fn close(&mut self, local: SocketAddr) {
+        self.listeners.retain(|(address, _)| *address != local);
+        self.shared.table().close(local);
     }
 
     /// From here on these are who may connect; the others are closed at once.
@@ -130,8 +178,8 @@ impl Connections {
     }
 
     /// The addresses bound.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.local_addrs
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|(address, _)| *address).collect()
     }
 
     /// How many connections are open.
@@ -149,13 +197,21 @@ impl Connections {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds an address and listens.
+///
+/// # Errors
+/// It cannot be bound; the error names it.
+fn bind(kind: &str, address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    bound(address).map_err(|error| in_use(kind, address, error))
+}
+
+fn bound(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 async fn accept(listener: TcpListener, local: SocketAddr, shared: Arc<Shared>, acceptor: Option<TlsAcceptor>) {

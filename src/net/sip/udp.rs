@@ -30,12 +30,27 @@ impl Udp {
     /// # Errors
     /// An address that cannot be bound, named in the error.
     pub fn open(addresses: &[SocketAddr]) -> io::Result<Self> {
-        let mut sockets = Vec::new();
+        let mut udp = Udp { sockets: Vec::new(), buffer: vec![0; DATAGRAM], next: 0 };
         for address in addresses {
-            let socket = bind(*address).map_err(|error| in_use("UDP", *address, error))?;
-            sockets.push((socket.local_addr()?, socket));
+            udp.add(bind(*address)?)?;
         }
-        Ok(Udp { sockets, buffer: vec![0; DATAGRAM], next: 0 })
+        Ok(udp)
+    }
+
+    /// Listens at a bound socket, too.
+    ///
+    /// # Errors
+    /// The runtime cannot take it.
+    pub fn add(&mut self, socket: std::net::UdpSocket) -> io::Result<()> {
+        let socket = UdpSocket::from_std(socket)?;
+        self.sockets.push((socket.local_addr()?, socket));
+        Ok(())
+    }
+
+    /// Closes the socket at this address.
+    pub fn close(&mut self, local: SocketAddr) {
+        self.sockets.retain(|(address, _)| *address != local);
+        self.next = 0;
     }
 
     /// The addresses bound.
@@ -81,11 +96,19 @@ impl Udp {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+/// Binds an address.
+///
+/// # Errors
+/// It cannot be bound; the error names it.
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    bound(address).map_err(|error| in_use("UDP", address, error))
+}
+
+fn bound(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(KERNEL_BUFFER)?;
     socket.set_send_buffer_size(KERNEL_BUFFER)?;
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }

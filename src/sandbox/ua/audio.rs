@@ -181,6 +181,11 @@ impl Player {
         Player { audio, at: 0 }
     }
 
+    /// Leaves out so many frames.
+    pub fn skip(&mut self, frames: u32) {
+        self.at += frames as usize * FRAME;
+    }
+
     /// The next 20 ms; None when the party sends nothing.
     pub fn next_frame(&mut self) -> Option<[i16; FRAME]> {
         if let Audio::Live(feed) = &self.audio {

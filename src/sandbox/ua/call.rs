@@ -4,7 +4,7 @@ use super::{
     UaError,
     audio::{Audio, Player},
     engine::Command,
-    rtp::{self, Heard},
+    rtp::{self, Heard, Sign},
     sdp::Direction,
 };
 use std::{sync::Arc, time::Duration};
@@ -53,6 +53,8 @@ pub enum Phase {
 pub struct Status {
     /// How far it has come.
     pub phase: Phase,
+    /// It was answered, whatever became of it since.
+    pub answered: bool,
     /// The latest provisional status, 0 before the first.
     pub provisional: u16,
     /// A provisional response brought SDP: what is heard before the answer is the peer's.
@@ -214,6 +216,11 @@ impl Call {
     /// What was heard so far.
     pub fn received(&self) -> Heard {
         self.media.heard()
+    }
+
+    /// When the sign that is listened for was first heard, and the keys that were; costs nothing.
+    pub fn sign(&self) -> Sign {
+        self.media.sign()
     }
 
     /// Waits until what is heard satisfies `wanted`, looking every 50 ms; Err after `limit`.

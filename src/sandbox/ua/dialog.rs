@@ -73,7 +73,14 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(id: u64, call_id: String, local_tag: String, media: rtp::Session, source: SocketAddr) -> Session {
-        let fresh = Status { phase: Phase::Dialing, provisional: 0, early_media: false, held: false, offers: 0 };
+        let fresh = Status {
+            phase: Phase::Dialing,
+            answered: false,
+            provisional: 0,
+            early_media: false,
+            held: false,
+            offers: 0,
+        };
         Session {
             id,
             call_id,

@@ -1,10 +1,13 @@
 //! The one task of a user agent: it owns the socket, the transactions and the sessions.
 
 use super::{
-    Audio, Call, CallOptions, Credentials, Event, G711, Incoming, Policy, Side, UaError,
+    Audio, Call, CallOptions, Conditions, Credentials, Event, G711, Incoming, Policy, Side, UaError,
+    audio::Player,
     dialog::{Session, Step},
     message,
+    network::Gate,
     registration::Registration,
+    rtp,
     sdp::Direction,
     transaction::{Client, Due, LINGER, Server},
     transport::{Inbound, Transport, Wire},
@@ -13,6 +16,7 @@ use crate::net::clock;
 use rsip::{Header, Method, Request, SipMessage};
 use std::{
     collections::HashMap,
+    io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -29,6 +33,7 @@ pub(super) enum Command {
     Incoming(Incoming),
     Dialled(String, Option<Incoming>),
     Codecs(Vec<G711>),
+    Vanish,
     HangUp { id: u64, status: u16 },
     Accept { id: u64 },
     Reoffer { id: u64, direction: Direction, reply: Reply<()> },
@@ -48,6 +53,7 @@ pub(super) enum Purpose {
 
 pub(super) struct Engine {
     pub wire: Wire,
+    pub conditions: Conditions,
     /// The user part of our Contact.
     pub user: String,
     pub commands: mpsc::WeakSender<Command>,
@@ -75,6 +81,7 @@ const MAX_SERVERS: usize = 10_000;
 impl Engine {
     pub fn new(
         wire: Wire,
+        conditions: Conditions,
         commands: mpsc::WeakSender<Command>,
         events: broadcast::Sender<Event>,
         calls: mpsc::Sender<Call>,
@@ -82,6 +89,7 @@ impl Engine {
         let incoming = Incoming { policy: Policy::Answer { after: Duration::from_millis(100) }, audio: Audio::Silence };
         Engine {
             wire,
+            conditions,
             user: "sandbox".into(),
             commands,
             events,
@@ -105,6 +113,10 @@ impl Engine {
             let sleep = tokio::time::sleep_until(due.unwrap_or_else(|| clock::now().mono + LINGER).into());
             tokio::select! {
                 command = commands.recv() => match command {
+                    Some(Command::Vanish) => {
+                        self.sessions.values().for_each(|session| session.media.close());
+                        return;
+                    }
                     Some(command) => self.command(command).await,
                     None => break,
                 },
@@ -156,7 +168,7 @@ impl Engine {
             Command::Dialled(number, Some(incoming)) => drop(self.dialled.insert(number, incoming)),
             Command::Dialled(number, None) => drop(self.dialled.remove(&number)),
             Command::Codecs(codecs) if !codecs.is_empty() => self.codecs = codecs,
-            Command::Codecs(_) => {}
+            Command::Codecs(_) | Command::Vanish => {}
             Command::HangUp { id, status } => self.hang_up(id, status),
             Command::Accept { id } => self.step(id, Step::Answer),
             Command::Reoffer { id, direction, reply } => self.reoffer(id, direction, reply),
@@ -290,6 +302,13 @@ impl Engine {
     pub fn tell(&self, event: Event) {
         // Nobody need listen.
         let _ = self.events.send(event);
+    }
+
+    /// The sound of one more call.
+    pub async fn open_sound(&self, player: Player) -> io::Result<rtp::Session> {
+        let seed = self.conditions.seed.wrapping_add(self.next_id << 20);
+        let way = Gate::new(self.conditions.network.rtp, seed);
+        rtp::Session::open_in(self.wire.local, player, self.conditions.sound, way).await
     }
 
     /// A fresh id for a session.

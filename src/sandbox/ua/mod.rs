@@ -11,6 +11,7 @@ mod dialog;
 pub mod digest;
 mod engine;
 pub mod message;
+pub mod network;
 mod registration;
 pub mod rtp;
 pub mod sdp;
@@ -22,7 +23,8 @@ mod uas;
 pub use audio::{Audio, G711};
 pub use call::{Call, Ending, Invitation, Phase, Side, Status};
 pub use digest::Credentials;
-pub use rtp::Heard;
+pub use network::Network;
+pub use rtp::{Heard, Sign, Sound};
 pub use transport::Transport;
 
 use engine::{Command, Engine};
@@ -122,6 +124,17 @@ pub struct CallOptions {
     pub headers: Vec<(String, String)>,
 }
 
+/// The circumstances of a user agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Conditions {
+    /// How much sound its calls make and keep.
+    pub sound: Sound,
+    /// How bad its ways are.
+    pub network: Network,
+    /// Of the network's moods.
+    pub seed: u64,
+}
+
 /// What happens at a user agent.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -147,6 +160,8 @@ pub enum Event {
 }
 
 /// A user agent at one address; copies of it mean the same one. It ends with its last copy and its last call.
+///
+/// Its methods err with [`UaError::Closed`] once it has ended, and with what the peer or the system refused.
 #[derive(Clone, Debug)]
 pub struct Ua {
     local: SocketAddr,
@@ -163,12 +178,17 @@ impl Ua {
 
     /// Opens a user agent over UDP or TCP.
     pub async fn bind_over(transport: Transport, local: SocketAddr) -> Result<Ua, UaError> {
-        let (wire, inbound) = transport::Wire::open(transport, local).await?;
+        Ua::bind_in(transport, local, Conditions::default()).await
+    }
+
+    /// Opens a user agent whose sound is thinned or whose network is bad.
+    pub async fn bind_in(transport: Transport, local: SocketAddr, conditions: Conditions) -> Result<Ua, UaError> {
+        let (wire, inbound) = transport::Wire::open(transport, local, conditions.network.sip, conditions.seed).await?;
         let local = wire.local;
         let (commands, received) = mpsc::channel(64);
         let (events, _) = broadcast::channel(256);
         let (calls, incoming) = mpsc::channel(64);
-        let engine = Engine::new(wire, commands.downgrade(), events.clone(), calls);
+        let engine = Engine::new(wire, conditions, commands.downgrade(), events.clone(), calls);
         tokio::spawn(engine.run(received, inbound));
         Ok(Ua { local, commands, events, incoming: Arc::new(Mutex::new(incoming)) })
     }
@@ -198,6 +218,11 @@ impl Ua {
     /// Takes the binding back.
     pub async fn unregister(&self) -> Result<(), UaError> {
         self.ask(|reply| Command::Unregister { reply }).await.map(drop)
+    }
+
+    /// Is gone at once, as a telephone whose plug was pulled: no word to anybody, all sockets closed.
+    pub async fn vanish(&self) {
+        let _ = self.commands.send(Command::Vanish).await;
     }
 
     /// Calls; the handle comes at once, the answer by [`Call::answered`].

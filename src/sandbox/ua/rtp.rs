@@ -3,8 +3,11 @@
 //! What is heard is laid on a time line by RTP timestamp, so that a level can be measured over any recent stretch.
 //! Leaves out RTCP, jitter measurement and all codecs but G.711.
 
-use super::audio::{FRAME, G711, Player, RATE, level, level_at};
-use super::sdp::Direction;
+use super::{
+    audio::{FRAME, G711, Player, RATE, level, level_at},
+    network::{Gate, Weather},
+    sdp::Direction,
+};
 use crate::net::clock;
 use std::{
     collections::VecDeque,
@@ -13,11 +16,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{
-    net::UdpSocket,
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{net::UdpSocket, task::JoinHandle, time::sleep_until};
 
 /// How much of what was heard is kept.
 const KEPT: Duration = Duration::from_secs(60);
@@ -28,6 +27,36 @@ pub const DTMF: u8 = 101;
 const EVENT_PACKETS: u16 = 5;
 const EVENT_ENDS: u8 = 3;
 const EVENT_GAP: u8 = 4;
+
+/// How much sound a party makes and keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sound {
+    /// One packet of 20 ms is sent in so many, as by a telephone that leaves silence out; 1 sends all. Keys are not
+    /// thinned.
+    pub one_in: u32,
+    /// Nothing is kept of what is heard, but when this tone (in Hz) was first heard by itself.
+    pub listen_for: Option<f64>,
+}
+
+impl Default for Sound {
+    fn default() -> Self {
+        Sound { one_in: 1, listen_for: None }
+    }
+}
+
+/// What a party that keeps no sound knows of what it heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sign {
+    /// When the tone that is listened for was first heard.
+    pub heard_at: Option<Instant>,
+    /// Keys, each once.
+    pub digits: String,
+    /// Packets that came, each once.
+    pub packets: u64,
+}
+
+/// Packets in a row that must be the tone and nothing else.
+const SIGN_PACKETS: u32 = 3;
 
 /// What offer and answer came to; replaced whole by each new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +113,11 @@ struct OutgoingEvent {
 impl Session {
     /// Opens a socket beside `near` (the same address, any port).
     pub async fn open(near: SocketAddr, player: Player) -> io::Result<Session> {
+        Session::open_in(near, player, Sound::default(), Gate::new(Weather::default(), 0)).await
+    }
+
+    /// Opens a socket whose sound is thinned or whose way is bad.
+    pub async fn open_in(near: SocketAddr, player: Player, sound: Sound, way: Gate) -> io::Result<Session> {
         let socket = UdpSocket::bind(SocketAddr::new(near.ip(), 0)).await?;
         let local = socket.local_addr()?;
         let sender = Sender {
@@ -94,10 +128,10 @@ impl Session {
             event: None,
             packets: 0,
         };
-        let ear = Ear::new(clock::now().mono);
+        let ear = Ear::new(clock::now().mono, sound.listen_for);
         let shared = Shared { route: None, player, digits_to_send: VecDeque::new(), sender, ear };
         let shared = Arc::new(Mutex::new(shared));
-        let task = tokio::spawn(run(socket, shared.clone()));
+        let task = tokio::spawn(run(socket, shared.clone(), sound.one_in, way));
         Ok(Session { local, shared, task })
     }
 
@@ -145,6 +179,13 @@ impl Session {
         self.lock().ear.snapshot(clock::now().mono)
     }
 
+    /// What is known without a copy of what was heard.
+    pub fn sign(&self) -> Sign {
+        let shared = self.lock();
+        let ear = &shared.ear;
+        Sign { heard_at: ear.sign_at, digits: ear.digits.clone(), packets: ear.packets }
+    }
+
     /// Stops sending and receiving; what was heard stays readable.
     pub fn close(&self) {
         self.task.abort();
@@ -161,15 +202,31 @@ impl Drop for Session {
     }
 }
 
-async fn run(socket: UdpSocket, shared: Arc<Mutex<Shared>>) {
-    let mut ticks = interval(Duration::from_millis(20));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+const STEP: Duration = Duration::from_millis(20);
+
+/// Packets that leave later, the first to leave at the end.
+type Late = Vec<(Instant, Vec<u8>, SocketAddr)>;
+
+async fn run(socket: UdpSocket, shared: Arc<Mutex<Shared>>, one_in: u32, mut way: Gate) {
     let mut buffer = [0u8; 2048];
+    let mut late = Late::new();
+    let mut next = clock::now().mono;
     loop {
+        let wake = late.last().map_or(next, |(at, ..)| next.min(*at));
         tokio::select! {
-            _ = ticks.tick() => {
-                let packet = shared.lock().unwrap_or_else(PoisonError::into_inner).next_packet();
-                if let Some((packet, to)) = packet {
+            () = sleep_until(wake.into()) => {
+                let now = clock::now().mono;
+                // What was missed is made up for.
+                while next <= now {
+                    let (packet, steps) = shared.lock().unwrap_or_else(PoisonError::into_inner).next_packet(one_in);
+                    if let Some((packet, to)) = packet {
+                        let (delays, copies) = way.copies();
+                        late.extend(delays.into_iter().take(copies).map(|delay| (next + delay, packet.clone(), to)));
+                    }
+                    next += STEP * steps;
+                }
+                late.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+                while let Some((_, packet, to)) = late.pop_if(|(at, ..)| *at <= now) {
                     // A peer that is gone is the signalling's matter.
                     let _ = socket.send_to(&packet, to).await;
                 }
@@ -177,18 +234,29 @@ async fn run(socket: UdpSocket, shared: Arc<Mutex<Shared>>) {
             read = socket.recv_from(&mut buffer) => if let Ok((length, _)) = read {
                 let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 let receive_dtmf = shared.route.map_or(DTMF, |r| r.receive_dtmf);
-                shared.ear.take(clock::now().mono, buffer.get(..length).unwrap_or_default(), receive_dtmf);
+                for _ in 0..way.copies().1 {
+                    shared.ear.take(clock::now().mono, buffer.get(..length).unwrap_or_default(), receive_dtmf);
+                }
             }
         }
     }
 }
 
 impl Shared {
-    /// The packet of this tick, if one is due. The timestamp runs on, whether or not something is sent.
-    fn next_packet(&mut self) -> Option<(Vec<u8>, SocketAddr)> {
+    /// The packet of this moment, if one is due, and the steps of 20 ms until the next. The timestamp runs on, whether
+    /// or not something is sent.
+    fn next_packet(&mut self, one_in: u32) -> (Option<(Vec<u8>, SocketAddr)>, u32) {
+        let keys = self.sender.event.is_some() || !self.digits_to_send.is_empty();
+        let steps = if keys { 1 } else { one_in.max(1) };
         let frame = self.player.next_frame();
+        self.player.skip(steps - 1);
         let now = self.sender.timestamp;
-        self.sender.timestamp = now.wrapping_add(FRAME as u32);
+        self.sender.timestamp = now.wrapping_add(FRAME as u32 * steps);
+        (self.packet(frame, now, one_in > 1), steps)
+    }
+
+    /// `sparse`: each packet of sound begins anew after a silence.
+    fn packet(&mut self, frame: Option<[i16; FRAME]>, now: u32, sparse: bool) -> Option<(Vec<u8>, SocketAddr)> {
         let route = self.route.filter(|r| r.direction.sends() && !r.remote.ip().is_unspecified())?;
         if self.sender.event.is_none()
             && let Some(code) = self.digits_to_send.pop_front()
@@ -206,7 +274,7 @@ impl Shared {
             }
         }
         let payload = frame?.map(|sample| route.codec.encode(sample));
-        let marker = std::mem::take(&mut self.sender.marker);
+        let marker = std::mem::take(&mut self.sender.marker) || sparse;
         Some((self.sender.packet(route.codec.payload_type(), marker, now, &payload), route.remote))
     }
 }
@@ -312,6 +380,10 @@ struct Ear {
     /// Timestamps of the latest events, so that late and repeated packets tell nothing twice.
     events: VecDeque<u32>,
     last_packet: Option<Instant>,
+    listen_for: Option<f64>,
+    /// Packets in a row that were the sign.
+    signs: u32,
+    sign_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -351,7 +423,7 @@ impl Stream {
 }
 
 impl Ear {
-    fn new(opened: Instant) -> Ear {
+    fn new(opened: Instant, listen_for: Option<f64>) -> Ear {
         Ear {
             opened,
             base: 0,
@@ -364,6 +436,9 @@ impl Ear {
             digits: String::new(),
             events: VecDeque::new(),
             last_packet: None,
+            listen_for,
+            signs: 0,
+            sign_at: None,
         }
     }
 
@@ -394,12 +469,30 @@ impl Ear {
             return self.event(timestamp, payload);
         }
         let Some(codec) = G711::of(payload_type) else { return };
+        if let Some(hertz) = self.listen_for {
+            return self.listen(now, hertz, codec, payload);
+        }
         let mut at = stream.anchor.1 + i64::from(timestamp.wrapping_sub(stream.anchor.0) as i32);
         if (at - arrival).abs() > SLACK {
             at = arrival;
         }
         stream.anchor = (timestamp, at);
         self.write(at, codec, payload);
+    }
+
+    /// Looks for the sign, until it was heard.
+    fn listen(&mut self, now: Instant, hertz: f64, codec: G711, payload: &[u8]) {
+        if self.sign_at.is_some() {
+            return;
+        }
+        let samples: Vec<i16> = payload.iter().map(|octet| codec.decode(*octet)).collect();
+        let all = level(&samples);
+        // Beside a tone that is there alone nothing else is loud.
+        let alone = all > -30.0 && (level_at(&samples, hertz) - all).abs() < 1.5;
+        self.signs = if alone { self.signs + 1 } else { 0 };
+        if self.signs == SIGN_PACKETS {
+            self.sign_at = Some(now);
+        }
     }
 
     fn write(&mut self, at: i64, codec: G711, payload: &[u8]) {
@@ -438,6 +531,7 @@ impl Ear {
     fn snapshot(&self, now: Instant) -> Heard {
         // What would have come just now may still be on its way.
         let end = (self.place(now) - 2 * FRAME as i64 - self.base).max(0) as usize;
+        let end = if self.listen_for.is_some() { 0 } else { end };
         let begin = end.saturating_sub(KEPT.as_secs() as usize * RATE as usize);
         let mut samples: Vec<i16> = self.line.iter().copied().take(end).skip(begin).collect();
         samples.resize(end - begin, 0);
@@ -485,7 +579,7 @@ mod tests {
     #[test]
     fn loss_duplicates_and_order_are_counted() {
         let start = Instant::now();
-        let mut ear = Ear::new(start);
+        let mut ear = Ear::new(start, None);
         for (n, sequence) in [65534u16, 65535, 1, 0, 0, 5].into_iter().enumerate() {
             let now = start + Duration::from_millis(20 * n as u64);
             ear.take(now, &packet(8, sequence, u32::from(sequence.wrapping_sub(65534)) * 160, 7, &[0xd5; 160]), 101);
@@ -500,7 +594,7 @@ mod tests {
     #[test]
     fn a_key_is_told_once_however_often_it_comes() {
         let start = Instant::now();
-        let mut ear = Ear::new(start);
+        let mut ear = Ear::new(start, None);
         let mut sequence = 0;
         for (timestamp, code) in [(100, 3), (100, 3), (900, 3), (100, 3), (1700, 11), (1700, 11), (2000, 99)] {
             sequence += 1;
@@ -512,7 +606,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let start = Instant::now();
-        let mut ear = Ear::new(start);
+        let mut ear = Ear::new(start, None);
         for n in 0..200u32 {
             let now = start + Duration::from_secs(u64::from(n));
             ear.take(now, &packet(8, n as u16, n * 8000, 1, &[0xaa; 160]), 101);

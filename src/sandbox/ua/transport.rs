@@ -1,6 +1,9 @@
 //! The sockets under a simulated user agent: one UDP socket, or TCP connections made and taken at one address.
 
-use super::message::{Frame, framed};
+use super::{
+    message::{Frame, framed},
+    network::{Gate, Weather},
+};
 use std::{
     collections::HashMap,
     io,
@@ -46,7 +49,7 @@ pub struct Wire {
     pub transport: Transport,
     /// Our address, whose port the system chose where 0 was asked for.
     pub local: SocketAddr,
-    udp: Option<Arc<UdpSocket>>,
+    udp: Option<(Arc<UdpSocket>, Gate)>,
     connections: Connections,
     inbound: mpsc::Sender<Inbound>,
     tasks: JoinSet<()>,
@@ -56,15 +59,21 @@ type Connections = Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>>;
 
 impl Wire {
     /// Binds `local` (port 0: any) and delivers what comes in.
-    pub async fn open(transport: Transport, local: SocketAddr) -> io::Result<(Wire, mpsc::Receiver<Inbound>)> {
+    pub async fn open(
+        transport: Transport,
+        local: SocketAddr,
+        weather: Weather,
+        seed: u64,
+    ) -> io::Result<(Wire, mpsc::Receiver<Inbound>)> {
         let (inbound, delivered) = mpsc::channel(256);
         let connections = Connections::default();
         let mut tasks = JoinSet::new();
         let (local, udp) = match transport {
             Transport::Udp => {
                 let socket = Arc::new(UdpSocket::bind(local).await?);
-                tasks.spawn(read_datagrams(socket.clone(), inbound.clone()));
-                (socket.local_addr()?, Some(socket))
+                let way_in = Gate::new(weather, seed ^ 1);
+                tasks.spawn(read_datagrams(socket.clone(), inbound.clone(), way_in));
+                (socket.local_addr()?, Some((socket, Gate::new(weather, seed))))
             }
             Transport::Tcp => {
                 let listener = TcpListener::bind(local).await?;
@@ -78,11 +87,22 @@ impl Wire {
 
     /// Sends one message; what cannot be sent is lost, as on any network.
     pub async fn send(&mut self, bytes: &[u8], to: SocketAddr) {
-        if let Some(socket) = &self.udp {
-            let _ = socket.send_to(bytes, to).await;
+        while self.tasks.try_join_next().is_some() {}
+        if let Some((socket, way)) = &mut self.udp {
+            let (delays, copies) = way.copies();
+            for delay in delays.into_iter().take(copies) {
+                if delay.is_zero() {
+                    let _ = socket.send_to(bytes, to).await;
+                    continue;
+                }
+                let (socket, bytes) = (socket.clone(), bytes.to_vec());
+                self.tasks.spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let _ = socket.send_to(&bytes, to).await;
+                });
+            }
             return;
         }
-        while self.tasks.try_join_next().is_some() {}
         let known = self.connections.lock().unwrap_or_else(PoisonError::into_inner).get(&to).cloned();
         let sender = match known.filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
@@ -107,13 +127,15 @@ fn register(connections: &Connections, peer: SocketAddr) -> (mpsc::Sender<Vec<u8
     (sender, receiver)
 }
 
-async fn read_datagrams(socket: Arc<UdpSocket>, inbound: mpsc::Sender<Inbound>) {
+async fn read_datagrams(socket: Arc<UdpSocket>, inbound: mpsc::Sender<Inbound>, mut way: Gate) {
     let mut buffer = vec![0u8; 65_536];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, source)) => {
-                if inbound.send((buffer[..length].to_vec(), source)).await.is_err() {
-                    return;
+                for _ in 0..way.copies().1 {
+                    if inbound.send((buffer[..length].to_vec(), source)).await.is_err() {
+                        return;
+                    }
                 }
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,

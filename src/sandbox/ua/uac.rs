@@ -6,7 +6,6 @@ use super::{
     dialog::{Session, Step},
     engine::{Engine, Purpose, Reply, branch, token},
     message::{self, header},
-    rtp,
     sdp::{Description, Direction},
     transaction::LINGER,
 };
@@ -21,7 +20,7 @@ impl Engine {
     pub async fn place_call(&mut self, options: CallOptions) -> Result<Call, UaError> {
         let bad = || UaError::BadTarget(options.target.clone());
         let to = message::address_of(&options.target).ok_or_else(bad)?;
-        let media = rtp::Session::open(self.wire.local, Player::new(options.audio)).await?;
+        let media = self.open_sound(Player::new(options.audio)).await?;
         let call_id = format!("{}@{}", token(), self.wire.local.ip());
         let mut session = Session::new(self.fresh_id(), call_id, token(), media, to);
         session.local = match options.from.contains("sip:") {
@@ -340,9 +339,12 @@ impl Engine {
         session.learn(&response.headers, true);
         let usable = answer.is_some_and(|answer| session.answered_with(&answer)) || session.media.route().is_some();
         let (ended, unwanted) = (session.is_ended(), session.cancel_wanted);
-        if !ended {
-            session.change(|s| s.phase = Phase::Answered);
-        }
+        session.change(|s| {
+            s.answered = true;
+            if !ended {
+                s.phase = Phase::Answered;
+            }
+        });
         self.acknowledge(id, cseq);
         if ended || unwanted {
             // The answer crossed our CANCEL (RFC 3261 section 9.1).

@@ -6,7 +6,6 @@ use super::{
     dialog::{Invited, Session, Step},
     engine::{Engine, token},
     message::{self, header},
-    rtp,
     sdp::Description,
     transaction::{LINGER, Resend},
 };
@@ -91,7 +90,7 @@ impl Engine {
         }
         let dialled = message::user_of(&request.uri.to_string()).to_owned();
         let Incoming { policy, audio } = self.dialled.get(&dialled).unwrap_or(&self.incoming).clone();
-        let Ok(media) = rtp::Session::open(self.wire.local, Player::new(audio)).await else {
+        let Ok(media) = self.open_sound(Player::new(audio)).await else {
             return self.reply(key, &request, source, 500, vec![], String::new());
         };
         let text = |name: &str| message::value(&request.headers, name).unwrap_or_default();
@@ -159,7 +158,7 @@ impl Engine {
             Step::Answer => match session.answer_or_offer(&codecs) {
                 Some(body) => {
                     session.steps.clear();
-                    session.change(|s| s.phase = Phase::Answered);
+                    session.change(|s| (s.phase, s.answered) = (Phase::Answered, true));
                     self.respond(id, 200, vec![], Some(body));
                 }
                 None => self.step(id, Step::Refuse(488)),

@@ -225,7 +225,7 @@ pub enum LegEvent {
     },
     /// Our re-INVITE was refused; the session stays as it was. (491 is retried inside, RFC 3261 section 14.1.)
     OfferFailed {
-        /// 300–699; the one that the peer gave, 408 for its silence.
+        /// The peer's, 300–699; 503 where the connection closed before it answered.
         status: u16,
     },
     /// Any other request inside the dialog (INFO, REFER, NOTIFY, MESSAGE…): answer with `Endpoint::respond`.
@@ -373,6 +373,11 @@ impl Endpoint {
     /// From here on these are who may speak; what is under way goes on.
     pub fn set_access(&mut self, access: Access) {
         self.config.access = access;
+    }
+
+    /// What Via and Contact name at these local addresses, from the next message on; other addresses stay as they are.
+    pub fn advertise(&mut self, advertised: HashMap<SocketAddr, HostPort>) {
+        self.config.advertised.extend(advertised);
     }
 
     /// The totals so far.

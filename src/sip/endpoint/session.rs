@@ -18,7 +18,10 @@ use crate::{
 };
 use bytes::Bytes;
 use rand::Rng;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 /// How often an offer that crossed the peer's is tried again.
 const MOST_ATTEMPTS: u8 = 6;
@@ -110,6 +113,11 @@ impl Endpoint {
     /// The legs whose dialogs go over a flow.
     pub fn legs_on(&self, flow: Flow) -> Vec<LegId> {
         self.connections.on(flow).collect()
+    }
+
+    /// Whether any dialog goes over this address of ours.
+    pub fn speaks_at(&self, local: SocketAddr) -> bool {
+        self.legs.values().any(|leg| leg.next_hop().local == local)
     }
 
     /// The dialog of a leg, to be stored; None before the leg is answered and after its end.

@@ -21,7 +21,7 @@ impl NameAddr {
         NameAddr { display: Bytes::new(), uri, params: Params::default() }
     }
 
-    /// Parses one value.
+    /// Parses one value. Errors where it breaks the grammar.
     pub fn parse(value: &Bytes) -> Result<NameAddr, Defect> {
         NameAddr::parse_part(value, value).ok_or(Defect::Uri)
     }

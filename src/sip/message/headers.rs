@@ -16,6 +16,9 @@ pub struct Header {
 }
 
 /// Header fields in order. Content-Length is never among them: the printer computes it.
+///
+/// Typed readings err with [`Defect::Header`] where a value breaks its grammar, and with [`Defect::Missing`] where a
+/// field is absent that every message must have; what may be absent is None then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<Header>);
 

@@ -23,13 +23,14 @@ struct Head {
 }
 
 impl Message {
-    /// Parses one datagram, or one message cut from a stream, with the default limits.
+    /// Parses one datagram, or one message cut from a stream, with the default limits. Errors with what is wrong and as
+    /// much of the message as could be read.
     pub fn parse(bytes: Bytes) -> Result<Message, ParseError> {
         Message::parse_with(bytes, &Limits::default())
     }
 
     /// Parses one datagram, or one message cut from a stream. Octets beyond Content-Length are left out; without
-    /// Content-Length the body is the rest.
+    /// Content-Length the body is the rest. Errors as [`Message::parse`] does.
     pub fn parse_with(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
         let silent = |defect| ParseError { defect, partial: None };
         let begin = bytes.iter().position(|&b| b != b'\r' && b != b'\n').ok_or(silent(Defect::Empty))?;

@@ -228,7 +228,7 @@ pub enum Uri {
 }
 
 impl Uri {
-    /// Parses a whole URI without angle brackets.
+    /// Parses a whole URI without angle brackets. Errors where it breaks the grammar.
     pub fn parse(text: impl Into<Bytes>) -> Result<Uri, Defect> {
         let text = text.into();
         let parts = UriParts::of(&text).ok_or(Defect::Uri)?;

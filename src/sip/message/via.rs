@@ -32,7 +32,7 @@ impl Via {
         Some(Via { transport: Token::new(transport.to_owned())?, host, port, params })
     }
 
-    /// Parses one value.
+    /// Parses one value. Errors where it breaks the grammar.
     pub fn parse(value: &Bytes) -> Result<Via, Defect> {
         Via::parse_part(value, value).ok_or(Defect::Header(super::HeaderName::Via))
     }

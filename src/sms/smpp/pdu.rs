@@ -142,7 +142,8 @@ pub enum PduError {
     Unsendable,
 }
 
-/// How many octets the first PDU of `input` takes; `None` while it is not all there.
+/// How many octets the first PDU of `input` takes; `None` while it is not all there. Errors where the length that it
+/// gives cannot be.
 pub fn frame_length(input: &[u8]) -> Result<Option<usize>, PduError> {
     let Some(first) = input.first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*first);

@@ -12,11 +12,14 @@ use rusqlite::{Connection, OpenFlags, params};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// A call as the journal has it: id, record, progress, ending, whether the database has it.
+pub type SpooledCall = (i64, String, Option<String>, Option<String>, i64);
+
 /// What a spool holds of calls that have not ended, or that the database does not have yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolCopy {
-    /// Calls: id, record, progress, ending, whether the database has it.
-    pub calls: Vec<(i64, String, Option<String>, Option<String>, i64)>,
+    /// Calls that have not ended, or that the database does not have.
+    pub calls: Vec<SpooledCall>,
     /// Callers who wait: call, rank, record.
     pub waiters: Vec<(i64, i64, String)>,
 }

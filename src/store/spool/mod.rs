@@ -177,7 +177,7 @@ impl Spool {
         self.tell(Op::Waiter(call, None))
     }
 
-    /// Done when everything said before is on disk.
+    /// Done when everything said before is on disk. Errors where the journal cannot be written.
     pub async fn flush(&self) -> Result<()> {
         self.ask(Op::Flush).await
     }

@@ -26,6 +26,22 @@ fn all_legs_of_a_three_way_call_are_ended_after_a_crash() {
 }
 
 #[test]
+fn an_attempt_at_a_three_way_call_is_over_after_a_crash() {
+    let mut w = World::new();
+    w.agent("8001");
+    w.department("12330", Manner::NeverAnswers);
+    let citizen = w.citizen("1001");
+    w.calls(citizen);
+    w.run(3);
+    w.command(citizen, Command::ThreeWay { hotline: "12330".into(), consult: false }).expect("is taken");
+    w.run(1);
+    assert_eq!(w.outcome(citizen), "ringing");
+    w.kill();
+    assert_eq!(w.outcome(citizen), "failed");
+    w.ends();
+}
+
+#[test]
 fn a_caller_whose_ack_was_under_way_is_told_too() {
     let mut w = World::new();
     let citizen = w.citizen("1001");

@@ -3,6 +3,7 @@
 mod agents;
 mod attempts;
 mod citizens;
+mod clocks;
 mod commands;
 mod connections;
 mod crash;
@@ -12,5 +13,6 @@ mod gate;
 mod holds;
 mod network;
 mod recovery;
+mod settings;
 mod shipped;
 mod stalls;
