@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hotline::{
     app::{
+        catalogue,
         reload::{SetLog, Source},
         setup,
     },
@@ -24,7 +25,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 /// How long a drain waits for those who still talk.
@@ -222,10 +226,26 @@ fn source(place: &Place, log: SetLog) -> Source {
 }
 
 fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()
-        .context("metrics")
+        .context("metrics")?;
+    catalogue::describe();
+    Ok(handle)
+}
+
+/// How often the samples of histograms are put into their bounds.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Puts the samples of histograms into their bounds. Otherwise that is done when the figures are asked for, and a centre
+/// that nobody asks would keep every sample in memory.
+async fn keep_metrics(metrics: PrometheusHandle) {
+    let mut rounds = interval(UPKEEP);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        metrics.run_upkeep();
+    }
 }
 
 /// Has large blocks given back when they are freed. Hashing a password takes 19 MiB for a moment; glibc would keep a
@@ -288,6 +308,7 @@ async fn start(configuration: Configuration, metrics: PrometheusHandle, source: 
         None
     };
     let app = setup::start(configuration, store, source).await?;
+    tokio::spawn(keep_metrics(metrics.clone()));
     let shared = Arc::new(Http { app: app.clone(), metrics, dial });
     for listener in listeners {
         let shared = shared.clone();

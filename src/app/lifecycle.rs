@@ -19,6 +19,7 @@ use crate::{
     },
     ids::{CallId, RecordingId},
     media::engine as media,
+    net::clock,
     store::{AcceptedCall, FinishedCall, NewCallback, SpooledWaiter},
     ticket::ContactKind,
 };
@@ -59,6 +60,11 @@ impl App {
             Output::Said { call, said } => self.tell(call, &said),
             Output::Over(record) => self.over(Arc::new(*record)),
             Output::RecordingDone { call, event } => self.recording_done(call, &event),
+            Output::OneWay { call, whose, length } => {
+                story::one_way(call, whose, length);
+                metrics::counter!("hotline_rtp_one_way_total", "whose" => whose.name()).increment(1);
+                self.reports.one_way(clock::now().mono);
+            }
             Output::AgentTransition(transition) => self.agent_transition(transition),
             Output::Registered { extension, registered } => {
                 self.live.set_registered(extension, registered);
@@ -184,10 +190,8 @@ impl App {
         self.live.set_call(record.clone());
         self.publish_call(&record);
         if let Some(ending) = record.ending {
-            let whose = serde_json::to_value(ending.whose).ok().and_then(|v| v.as_str().map(str::to_owned));
-            let what = serde_json::to_value(ending.what).ok().and_then(|v| v.as_str().map(str::to_owned));
-            metrics::counter!("hotline_calls_ended_total", "whose" => whose.unwrap_or_default(), "what" => what.unwrap_or_default())
-                .increment(1);
+            let labels = [("whose", ending.whose.name()), ("what", ending.what.name())];
+            metrics::counter!("hotline_calls_ended_total", &labels).increment(1);
         }
         // Never answered, nor in a queue: there was no 200, and no record is owed.
         if !is_kept(&record) {
@@ -260,6 +264,9 @@ impl App {
         }
         if *gap {
             metrics::counter!("hotline_recording_gaps_total").increment(1);
+        }
+        if *gap || *failed {
+            self.reports.recording_gap(clock::now().mono);
         }
         let (app, id) = (self.clone(), *recording);
         let (length, gap, failed) = (length.as_millis() as i64, *gap, *failed);

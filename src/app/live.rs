@@ -126,6 +126,11 @@ impl Live {
         }
     }
 
+    /// How many telephones are registered.
+    pub fn registered_count(&self) -> usize {
+        self.read().registered.len()
+    }
+
     /// Whether a telephone is registered.
     pub fn is_registered(&self, extension: &Extension) -> bool {
         self.read().registered.contains(extension)

@@ -5,10 +5,12 @@
 
 mod accounts;
 pub mod agents;
+pub mod alarms;
 pub mod backup;
 mod calendar;
 pub mod callbacks;
 pub mod calls;
+pub mod catalogue;
 pub mod certificates;
 pub mod check;
 pub mod events;
@@ -27,6 +29,7 @@ pub mod recordings;
 pub mod recovery;
 pub mod reload;
 pub mod setup;
+pub mod signs;
 mod story;
 pub mod switch;
 pub mod switch_task;
@@ -97,6 +100,9 @@ pub struct App {
     pub sms: OnceLock<SmsGateway>,
     /// Changes of agents' states on their way to the store.
     agent_log: mpsc::Sender<AgentLogRow>,
+    /// What the watch is told by other parts of the program.
+    pub reports: signs::Reports,
+    alarms: Mutex<alarms::Board>,
     /// Cancelled when the program ends: jobs that run on and on end by it.
     pub ending: CancellationToken,
     /// Calls of an earlier run that may or may not have been answered, by their SIP Call-ID.

@@ -41,13 +41,15 @@ pub enum Thing {
     Tickets,
     /// Lost calls that are owed a callback.
     Callbacks,
+    /// What is wrong with the program and its machine.
+    Alarms,
     /// The settings: what is written, what is in force, and changing it.
     Settings,
 }
 
 impl Thing {
     /// Every thing.
-    pub const ALL: [Thing; 12] = [
+    pub const ALL: [Thing; 13] = [
         Thing::Calls,
         Thing::CallControl,
         Thing::Recordings,
@@ -59,6 +61,7 @@ impl Thing {
         Thing::AgentControl,
         Thing::Tickets,
         Thing::Callbacks,
+        Thing::Alarms,
         Thing::Settings,
     ];
 
@@ -76,6 +79,7 @@ impl Thing {
             Thing::AgentControl => "更改坐席状态",
             Thing::Tickets => "查看工单",
             Thing::Callbacks => "查看回拨",
+            Thing::Alarms => "查看告警",
             Thing::Settings => "查看和更改配置",
         }
     }
@@ -111,36 +115,36 @@ const fn table(role: Role, thing: Thing) -> Reach {
         Role::Admin | Role::System => All,
         Role::Supervisor => match thing {
             Calls | CallControl | Recordings | Reveal | Messages | Sending | Queues | Agents | AgentControl
-            | Tickets | Callbacks => All,
+            | Tickets | Callbacks | Alarms => All,
             // They hold the keys of everything else.
             Settings => Nothing,
         },
         Role::Agent => match thing {
             Messages | Sending | Queues | Agents | Tickets | Callbacks => All,
             Calls | CallControl | Recordings | Reveal | AgentControl => Own,
-            Settings => Nothing,
+            Alarms | Settings => Nothing,
         },
         // These decide about tickets, and talk to the citizens where they follow up themselves.
         Role::Dispatcher | Role::Reviewer | Role::FollowUpAgent | Role::SupervisionOfficer => match thing {
             Calls | Recordings | Reveal | Messages | Sending | Queues | Agents | Tickets | Callbacks => All,
             CallControl | AgentControl => Own,
-            Settings => Nothing,
+            Alarms | Settings => Nothing,
         },
         Role::QualityChecker => match thing {
             Calls | Recordings | Messages | Queues | Agents | Tickets => All,
-            CallControl | Reveal | Sending | AgentControl | Callbacks | Settings => Nothing,
+            CallControl | Reveal | Sending | AgentControl | Callbacks | Alarms | Settings => Nothing,
         },
         // Checks what was done and by whom: neither voices nor numbers.
         Role::Auditor => match thing {
             Calls | Messages | Queues | Agents | Tickets | Callbacks => All,
-            CallControl | Recordings | Reveal | Sending | AgentControl | Settings => Nothing,
+            CallControl | Recordings | Reveal | Sending | AgentControl | Alarms | Settings => Nothing,
         },
         // Their own rooms, articles and reports from the street, are not built yet.
         Role::KnowledgeEditor | Role::Collector => Nothing,
         Role::UnitClerk | Role::UnitHead => match thing {
             Tickets => Own,
             Calls | CallControl | Recordings | Reveal | Messages | Sending | Queues | Agents | AgentControl
-            | Callbacks | Settings => Nothing,
+            | Callbacks | Alarms | Settings => Nothing,
         },
     }
 }
@@ -303,25 +307,25 @@ mod tests {
     }
 
     /// Every cell, written out a second time: calls, their control, recordings, revealing, messages, sending, queues,
-    /// agents, their control, tickets, callbacks.
+    /// agents, their control, tickets, callbacks, alarms, settings.
     #[test]
     fn the_table_is_as_it_is_meant() {
         let (a, o, n) = (All, Own, Nothing);
         let wanted = [
-            (Role::Agent, [o, o, o, o, a, a, a, a, o, a, a]),
-            (Role::Supervisor, [a, a, a, a, a, a, a, a, a, a, a]),
-            (Role::Dispatcher, [a, o, a, a, a, a, a, a, o, a, a]),
-            (Role::Reviewer, [a, o, a, a, a, a, a, a, o, a, a]),
-            (Role::FollowUpAgent, [a, o, a, a, a, a, a, a, o, a, a]),
-            (Role::SupervisionOfficer, [a, o, a, a, a, a, a, a, o, a, a]),
-            (Role::QualityChecker, [a, n, a, n, a, n, a, a, n, a, n]),
-            (Role::KnowledgeEditor, [n, n, n, n, n, n, n, n, n, n, n]),
-            (Role::Collector, [n, n, n, n, n, n, n, n, n, n, n]),
-            (Role::Auditor, [a, n, n, n, a, n, a, a, n, a, a]),
-            (Role::UnitClerk, [n, n, n, n, n, n, n, n, n, o, n]),
-            (Role::UnitHead, [n, n, n, n, n, n, n, n, n, o, n]),
-            (Role::Admin, [a, a, a, a, a, a, a, a, a, a, a]),
-            (Role::System, [a, a, a, a, a, a, a, a, a, a, a]),
+            (Role::Agent, [o, o, o, o, a, a, a, a, o, a, a, n, n]),
+            (Role::Supervisor, [a, a, a, a, a, a, a, a, a, a, a, a, n]),
+            (Role::Dispatcher, [a, o, a, a, a, a, a, a, o, a, a, n, n]),
+            (Role::Reviewer, [a, o, a, a, a, a, a, a, o, a, a, n, n]),
+            (Role::FollowUpAgent, [a, o, a, a, a, a, a, a, o, a, a, n, n]),
+            (Role::SupervisionOfficer, [a, o, a, a, a, a, a, a, o, a, a, n, n]),
+            (Role::QualityChecker, [a, n, a, n, a, n, a, a, n, a, n, n, n]),
+            (Role::KnowledgeEditor, [n, n, n, n, n, n, n, n, n, n, n, n, n]),
+            (Role::Collector, [n, n, n, n, n, n, n, n, n, n, n, n, n]),
+            (Role::Auditor, [a, n, n, n, a, n, a, a, n, a, a, n, n]),
+            (Role::UnitClerk, [n, n, n, n, n, n, n, n, n, o, n, n, n]),
+            (Role::UnitHead, [n, n, n, n, n, n, n, n, n, o, n, n, n]),
+            (Role::Admin, [a, a, a, a, a, a, a, a, a, a, a, a, a]),
+            (Role::System, [a, a, a, a, a, a, a, a, a, a, a, a, a]),
         ];
         assert_eq!(wanted.map(|(role, _)| role), Role::ALL);
         for (role, row) in wanted {

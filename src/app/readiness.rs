@@ -1,6 +1,7 @@
 //! Whether everything that new work needs is there, each part by itself.
 
-use super::App;
+use super::{App, alarms::AlarmView};
+use crate::net::host;
 use serde::Serialize;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -34,6 +35,8 @@ pub struct Readiness {
     pub clock: Part,
     /// Whether what is written in the settings is in force.
     pub settings: Part,
+    /// The alarms that stand, the worst first; none of them takes the node out by itself.
+    pub alarms: Vec<AlarmView>,
 }
 
 impl App {
@@ -62,7 +65,8 @@ impl App {
             Some(detail) => Part { ok: false, detail },
         };
         let settings = self.settings_part();
-        Readiness { ready: database.ok && spool.ok, database, spool, sms, calendar, clock, settings }
+        let alarms = self.alarms_standing();
+        Readiness { ready: database.ok && spool.ok, database, spool, sms, calendar, clock, settings, alarms }
     }
 }
 
@@ -82,16 +86,11 @@ impl App {
     }
 }
 
-/// What the kernel's clock discipline says (`adjtimex`).
+/// The clock's offset in words. How far it may be off is for its alarm to say.
 fn clock_offset() -> Part {
-    // SAFETY: a zeroed timex with `modes` 0 is only read into.
-    let (state, timex) = unsafe {
-        let mut timex: libc::timex = std::mem::zeroed();
-        (libc::adjtimex(&mut timex), timex)
+    let detail = match host::clock_offset() {
+        Some(offset) => format!("偏差 {:.3} 毫秒", offset * 1e3),
+        None => "系统时钟未与时间源同步,偏差未知".to_owned(),
     };
-    if state < 0 || state == libc::TIME_ERROR {
-        return Part { ok: true, detail: "系统时钟未与时间源同步,偏差未知".to_owned() };
-    }
-    let unit = if timex.status & libc::STA_NANO != 0 { 1e6 } else { 1e3 };
-    Part { ok: true, detail: format!("偏差 {:.3} 毫秒", timex.offset as f64 / unit) }
+    Part { ok: true, detail }
 }

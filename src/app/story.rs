@@ -4,13 +4,14 @@
 use super::log::STORY;
 use crate::{
     call::{
-        cdr::{CallRecord, StateName},
+        cdr::{CallRecord, StateName, Whose},
         message::Said,
     },
     ids::{CallId, MessageId, RecordingId, TicketNo},
     redact::{Number, Quoted},
     sip::endpoint::Flow,
 };
+use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 /// The INVITE of a new call passed the gate.
@@ -82,11 +83,16 @@ pub(super) fn over(record: &CallRecord) {
     let lasted_ms = record.ended_at.map(|ended| (ended - record.started_at).max(0));
     match record.ending {
         Some(ending) => info!(
-            target: STORY, %call, whose = ?ending.whose, what = ?ending.what, sip = ending.sip, q850 = ending.q850,
+            target: STORY, %call, whose = ending.whose.name(), what = ending.what.name(), sip = ending.sip, q850 = ending.q850,
             lasted_ms, legs = record.legs.len(), "the call is over"
         ),
         None => error!(target: STORY, %call, lasted_ms, "the call is over without an ending"),
     }
+}
+
+/// Somebody has not been heard for a while, on a call on which another was.
+pub(super) fn one_way(call: CallId, whose: Whose, length: Duration) {
+    warn!(target: STORY, %call, whose = whose.name(), silent_ms = length.as_millis() as u64, "one-way: nothing is heard");
 }
 
 /// A recording began.

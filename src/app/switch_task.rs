@@ -437,10 +437,11 @@ impl Shell {
 
     fn tell_figures(&mut self) {
         metrics::gauge!("hotline_calls_in_progress").set(self.switch.calls() as f64);
-        metrics::gauge!("hotline_spool_backlog").set(self.app.spool.backlog() as f64);
         metrics::gauge!("hotline_sip_connections").set(self.sockets.connections.count() as f64);
-        figures::sip(self.switch.endpoint().counters());
+        figures::sip(self.switch.endpoint());
         figures::media(self.switch.media());
+        let (free, all) = self.switch.media().ports_free_of_all();
+        self.app.reports.ports(free, all);
         figures::spool(&self.app.spool);
         figures::tasks(&self.app.runtime);
     }

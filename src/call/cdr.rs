@@ -24,6 +24,19 @@ pub enum Whose {
     Us,
 }
 
+impl Whose {
+    /// The name in records and figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Whose::Caller => "caller",
+            Whose::Agent => "agent",
+            Whose::Department => "department",
+            Whose::Carrier => "carrier",
+            Whose::Us => "us",
+        }
+    }
+}
+
 /// What happened at an ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +57,22 @@ pub enum What {
     Lost,
     /// Another party, or another offer, took its place.
     Withdrawn,
+}
+
+impl What {
+    /// The name in records and figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            What::Answered => "answered",
+            What::Abandoned => "abandoned",
+            What::Busy => "busy",
+            What::NoAnswer => "no_answer",
+            What::Rejected => "rejected",
+            What::Failed => "failed",
+            What::Lost => "lost",
+            What::Withdrawn => "withdrawn",
+        }
+    }
 }
 
 /// A classed ending.

@@ -62,6 +62,7 @@ impl Settings {
             sms: Some(sms()),
             api: ApiSettings { session_length: Duration::from_secs(12 * 3600), max_rate: 200 },
             callbacks: CallbackSettings::default(),
+            alarms: AlarmSettings::default(),
             log: LogSettings { filter: "info".into(), json: false },
             profiles: Vec::new(),
         }

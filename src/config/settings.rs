@@ -60,6 +60,8 @@ pub struct Settings {
     pub callbacks: CallbackSettings,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// `[alarms]`.
+    pub alarms: AlarmSettings,
     /// Profiles written in the settings; they take the place of all of `sip-profiles/`.
     pub profiles: Vec<Profile>,
 }
@@ -334,6 +336,25 @@ impl Default for CallbackSettings {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
         CallbackSettings { tries: 3, pause: 30 * minute, hold: 15 * minute, hours: 8 * 60..22 * 60 }
+    }
+}
+
+/// `[alarms]`: from where on something is an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlarmSettings {
+    /// Days before a certificate's end.
+    pub certificate_days: u32,
+    /// Room on a disk, in MiB, below which it is as good as full.
+    pub disk_min_free_mb: u64,
+    /// Hours before a disk is full, at the rate of the last hours.
+    pub disk_hours: u32,
+    /// Milliseconds that the clock may be off.
+    pub clock_offset_ms: u32,
+}
+
+impl Default for AlarmSettings {
+    fn default() -> Self {
+        AlarmSettings { certificate_days: 30, disk_min_free_mb: 1024, disk_hours: 24, clock_offset_ms: 500 }
     }
 }
 

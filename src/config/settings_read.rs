@@ -124,6 +124,9 @@ impl Reader<'_> {
             settings.log.filter = table.text("filter").unwrap_or_else(|| settings.log.filter.clone());
             settings.log.json = table.flag("json").unwrap_or(false);
         }
+        if let Some(table) = root.table("alarms") {
+            alarms(&table, &mut settings.alarms);
+        }
     }
 
     fn secret(&self, table: &Table<'_>, key: &'static str) -> Option<Secret> {
@@ -340,6 +343,14 @@ fn addresses(table: &Table<'_>, key: &'static str) -> Vec<SocketAddr> {
         }
     };
     table.texts(key).into_iter().filter_map(one).collect()
+}
+
+fn alarms(table: &Table<'_>, alarms: &mut AlarmSettings) {
+    let read = |key: &'static str, range, plain: u64| table.integer(key, range).map_or(plain, |n| n as u64);
+    alarms.certificate_days = read("certificate_days", 1..=365, alarms.certificate_days.into()) as u32;
+    alarms.disk_min_free_mb = read("disk_min_free_mb", 1..=1_000_000_000, alarms.disk_min_free_mb);
+    alarms.disk_hours = read("disk_hours", 1..=1000, alarms.disk_hours.into()) as u32;
+    alarms.clock_offset_ms = read("clock_offset_ms", 1..=3_600_000, alarms.clock_offset_ms.into()) as u32;
 }
 
 fn media(table: &Table<'_>, settings: &mut MediaSettings) {

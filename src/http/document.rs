@@ -37,11 +37,21 @@ pub fn describe(document: &mut OpenApi) {
                 }
                 let parameter = ParameterBuilder::new()
                     .name(*name)
+                    .description(Some(meaning(name)))
                     .parameter_in(ParameterIn::Path)
                     .required(Required::True)
                     .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
                 parameters.push(RefOr::T(parameter.build()));
             }
         }
+    }
+}
+
+/// What stands in a path under this name, the same in all of them.
+fn meaning(name: &str) -> &'static str {
+    match name {
+        "number" => "工号, such as 8001.",
+        "no" => "The ticket's number, as citizens and units see it.",
+        _ => "What lists and events give as `id`.",
     }
 }

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod problem;
 
 mod agents;
+mod alarms;
 mod callbacks;
 mod calls;
 mod console;
@@ -161,6 +162,7 @@ pub fn router(http: Shared) -> Router {
         .merge(calls::routes())
         .merge(callbacks::routes())
         .merge(agents::routes())
+        .merge(alarms::routes())
         .merge(queues::routes())
         .merge(tickets::routes())
         .merge(messages::routes())

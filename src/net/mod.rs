@@ -2,6 +2,7 @@
 
 pub mod clips;
 pub mod clock;
+pub mod host;
 pub mod media_thread;
 pub mod recording;
 pub mod rtp;

@@ -166,6 +166,25 @@ async function theTicket(page, citizen, line) {
   return no;
 }
 
+async function anAlarm(page, program, agent) {
+  console.log("an alarm");
+  const strip = page.locator("#alarms");
+  check("without an alarm there is no strip", !await strip.isVisible());
+  const citizen = await phone(new Citizen("13900000079"));
+  await citizen.dial(program.trunk);
+  citizen.press("0");
+  await chip(row(page, "agents", "8001"), "振铃").waitFor({ timeout: 3000 });
+  agent.answer();
+  agent.mute();
+  // Ten seconds without a sound, and a look every five.
+  await seen("a party that is not heard is an alarm", strip.locator("li", { hasText: "通话单通" }), { timeout: 20_000 });
+  check("with what is wrong, since when, and what to do", /^警告 通话单通 .*1 路.*起） .*防火墙/.test(await text(strip.locator("li").first())), await text(strip.locator("li").first()));
+  await fits(page, "an alarm");
+  await accessible(page, "an alarm");
+  await pictures(page, shots, "alarm");
+  await citizen.hangUp();
+}
+
 async function theUnit(browser, program, admin, othersTicket) {
   console.log("a unit's user");
   const page = await visit(browser, program.http, log);
@@ -180,6 +199,7 @@ async function theUnit(browser, program, admin, othersTicket) {
   check("which the unit does not", !(await page.content()).includes(made.no));
   await program.api("POST", `/tickets/${made.no}/commands`, { command: "dispatch", lead: "201" }, token);
   await seen("until it is dispatched to it", chip(row(page, "tickets", made.no), "办理中"));
+  check("and is told of no alarm", !await page.locator("#alarms").isVisible());
   check("a number is masked here too", !(await page.content()).includes("13900000078"));
   await accessible(page, "a unit's page");
   await pictures(page, shots, "unit");
@@ -241,6 +261,7 @@ async function journey(browser, program) {
   await colleague.context().close();
   await theMiddle(page, program);
   const ticket = await theTicket(page, citizen, line);
+  await anAlarm(page, program, agent);
   await theUnit(browser, program, page, ticket);
   await aPowerCut(page, program);
   check("all that without a reload", await page.evaluate(() => window.sameDocument === true));

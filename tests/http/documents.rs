@@ -93,6 +93,35 @@ fn parameters_stand_where_they_are_sent() {
 }
 
 #[test]
+fn every_field_and_every_parameter_is_described() {
+    run(|world| async move {
+        let says = |what: &Value| what["description"].as_str().is_some_and(|text| !text.trim().is_empty());
+        // What may be null has its words beside the other choice.
+        let described = |what: &Value| says(what) || what["oneOf"].as_array().into_iter().flatten().any(says);
+        let document = document(world).await;
+        let mut silent = Vec::new();
+        for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+            // A flattened part stands in `allOf`, beside the fields that are added to it.
+            for part in [schema].into_iter().chain(schema["allOf"].as_array().into_iter().flatten()) {
+                for (field, what) in part["properties"].as_object().into_iter().flatten() {
+                    if !described(what) {
+                        silent.push(format!("{name}.{field}"));
+                    }
+                }
+            }
+        }
+        for operation in operations(world).await {
+            for parameter in operation.what["parameters"].as_array().into_iter().flatten() {
+                if !described(parameter) {
+                    silent.push(format!("{} {} {}", operation.method, operation.path, parameter["name"]));
+                }
+            }
+        }
+        assert_eq!(silent, Vec::<String>::new());
+    });
+}
+
+#[test]
 fn the_document_lists_every_route_and_no_other() {
     run(|world| async move {
         let listed: BTreeSet<_> =

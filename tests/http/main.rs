@@ -9,6 +9,7 @@ mod stream;
 mod world;
 
 mod agents;
+mod alarms;
 mod calls;
 mod documents;
 mod events;

@@ -91,6 +91,7 @@ impl World {
         let handle = metrics.handle();
         // The first program's figures are those that are looked at.
         let _ = metrics::set_global_recorder(metrics);
+        hotline::app::catalogue::describe();
         let http = Arc::new(Http { app: app.clone(), metrics: handle, dial: None });
         World {
             router: router(http),

@@ -608,6 +608,7 @@ impl World {
             }
             Output::Said { call, said } => self.said.push((call, said)),
             Output::RecordingDone { .. }
+            | Output::OneWay { .. }
             | Output::AgentChanged { .. }
             | Output::QueueChanged { .. }
             | Output::Registered { .. } => {}

@@ -1,5 +1,6 @@
 // The live page: signs in, reads the lists, then follows the event stream.
 
+import { noAlarms, readAlarms } from "./alarms.js";
 import { api } from "./api.js";
 import { agents, calls, draw, lists, me, messages, queues, tickets } from "./board.js";
 import { tick } from "./table.js";
@@ -59,7 +60,7 @@ function follow() {
   clearTimeout(retry);
   source?.close();
   const mine = source = new EventSource("/api/v1/events");
-  source.onopen = () => readLists().then(() => { if (source === mine) linked(true); }).catch(lost);
+  source.onopen = () => Promise.all([readLists(), readAlarms()]).then(() => { if (source === mine) linked(true); }).catch(lost);
   source.onerror = () => lost();
   for (const kind of ["call", "call_gone", "agent", "queue", "ticket", "message"]) {
     source.addEventListener(kind, (event) => {
@@ -67,7 +68,8 @@ function follow() {
       if (waiting) waiting.push([kind, item]); else { take(kind, item); redraw(); }
     });
   }
-  source.addEventListener("reset", () => readLists().catch(lost));
+  source.addEventListener("alarm", () => readAlarms().catch(lost));
+  source.addEventListener("reset", () => Promise.all([readLists(), readAlarms()]).catch(lost));
 }
 
 /** The stream or a list failed: says so, and begins anew unless the session is over. */
@@ -157,6 +159,7 @@ function showSignIn(why) {
   source = null;
   $("ask").close();
   for (const map of [calls, agents, queues, tickets, messages]) map.clear();
+  noAlarms();
   draw();
   say("");
   for (const id of ["board", "link", "sign-out", "lost"]) $(id).hidden = true;

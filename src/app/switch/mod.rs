@@ -15,7 +15,7 @@ use crate::{
     acd::{Acd, message as acd, reconfigure::Rostered},
     call::{
         Call, Command, Rejected,
-        cdr::{CallRecord, Ending, What, Whose},
+        cdr::{CallRecord, Ending, LegRecord, LegStateName, StateName, What, Whose},
         message::{self as call, HotlineRefusal, HotlineTarget, Said, SipCommand},
     },
     clock::Now,
@@ -36,11 +36,14 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 pub use gate::{Profile, RouteTo};
 pub use reconfigure::{Change, Leftover};
+
+/// How long a party that should be heard is not, before that is told.
+const ONE_WAY: Duration = Duration::from_secs(10);
 
 /// What the switch decides by; replaced whole when settings change.
 #[derive(Clone, Debug)]
@@ -183,6 +186,15 @@ pub enum Output {
         /// `media::Event::RecordingDone`, with its length and flags.
         event: media::Event,
     },
+    /// Somebody on a call has not been heard for so long, while another was.
+    OneWay {
+        /// Which.
+        call: CallId,
+        /// Whose voice did not come.
+        whose: Whose,
+        /// For how long.
+        length: Duration,
+    },
     /// An agent's state to be shown is another.
     AgentChanged {
         /// Who; [`Switch::acd`] has its present state.
@@ -243,6 +255,9 @@ pub struct Switch<M> {
     legs: HashMap<LegId, CallId>,
     /// Legs whose telephone has more contacts than the one that is being rung.
     rung: HashMap<LegId, outbound::Rung>,
+    /// Legs that are expected to be heard and are not.
+    /// Whether that was told.
+    quiet: HashMap<LegId, bool>,
     /// Agents who called by themselves.
     engaged: HashMap<CallId, AgentNo>,
     timers: BTreeSet<(Instant, CallId)>,
@@ -291,6 +306,7 @@ impl<M: MediaPort> Switch<M> {
             admission: admission::Admission::default(),
             legs: HashMap::new(),
             rung: HashMap::new(),
+            quiet: HashMap::new(),
             engaged: HashMap::new(),
             timers: BTreeSet::new(),
             armed: HashMap::new(),
@@ -564,9 +580,36 @@ impl<M: MediaPort> Switch<M> {
             | media::Event::Heard { leg } => *leg,
             _ => return,
         };
+        self.listen(&event);
         // Rooms group legs of several calls: the leg says whose event it is.
         if let Some(call) = self.legs.get(&leg).copied() {
             self.tell(now, call, call::Input::Media(event));
+        }
+    }
+
+    /// Notices who is not heard on a call on which another is: once, when it has lasted [`ONE_WAY`].
+    fn listen(&mut self, event: &media::Event) {
+        let (leg, length) = match event {
+            media::Event::Silent { leg, length, held: false } => (*leg, *length),
+            media::Event::Silent { leg, .. } | media::Event::Heard { leg } => {
+                self.quiet.remove(leg);
+                return;
+            }
+            _ => return,
+        };
+        let told = *self.quiet.entry(leg).or_default();
+        if length < ONE_WAY || told {
+            return;
+        }
+        self.quiet.insert(leg, true);
+        let Some(call) = self.legs.get(&leg).copied() else { return };
+        let Some(record) = self.calls.get(&call).filter(|call| call.is_recorded()).map(Call::view) else { return };
+        let answered = |of: &&LegRecord| of.state == LegStateName::Answered;
+        let talking = matches!(record.state, StateName::Talking | StateName::Consulting | StateName::ThreeWay);
+        let others = record.legs.iter().filter(answered).any(|of| of.id != leg && !self.quiet.contains_key(&of.id));
+        let own = record.legs.iter().filter(answered).find(|of| of.id == leg);
+        if let Some(own) = own.filter(|_| talking && others) {
+            self.output.push_back(Output::OneWay { call, whose: own.role.whose(), length });
         }
     }
 
@@ -646,6 +689,7 @@ impl<M: MediaPort> Switch<M> {
                 let record = call.view();
                 for leg in &record.legs {
                     self.legs.remove(&leg.id);
+                    self.quiet.remove(&leg.id);
                 }
                 self.calls.remove(&id);
                 self.admission.end(id);

@@ -155,6 +155,10 @@ pub struct Counters {
     pub unrecorded: u64,
     /// Keys that came faster than anybody presses them.
     pub keys_held_back: u64,
+    /// Packets that never came, of the legs that are gone.
+    pub lost: u64,
+    /// Packets that came too late for a mix.
+    pub late: u64,
     /// Commands that were not carried out.
     pub refused: u64,
 }
@@ -262,6 +266,7 @@ impl Engine {
                 let slot = self.leg_slot(call, leg)?;
                 self.report(slot, now, true, out);
                 if let Some(leg) = self.detach(slot) {
+                    self.counters.lost += leg.reception.lost();
                     out.event(CallEvent { call, event: Event::Stats { leg: leg.id, stats: figures(&leg) } });
                 }
                 if !self.calls.contains_key(&call) {

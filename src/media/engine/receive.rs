@@ -70,7 +70,9 @@ impl Engine {
     fn audio(&mut self, at: u64, slot: usize, codec: Codec, header: Header, packet: &mut [u8], out: &mut impl Sink) {
         let Some(leg) = &mut self.legs[slot] else { return };
         if let Some(member) = &mut leg.member {
+            let before = member.jitter.late();
             member.jitter.write(header.ssrc, header.timestamp, codec, &packet[header.start..header.end]);
+            self.counters.late += member.jitter.late() - before;
         }
         if leg.recorded.is_some() {
             self.record(at, slot, codec, &header, packet, out);

@@ -62,6 +62,12 @@ pub struct ThreadCounters {
     pub send_errors: AtomicU64,
     /// Packets to a port that the peer's host reports as closed (ICMP).
     pub peer_closed: AtomicU64,
+    /// Keys that came faster than anybody presses them.
+    pub keys_held_back: AtomicU64,
+    /// Packets that never came, of the legs that are gone.
+    pub lost: AtomicU64,
+    /// Packets that came too late for a mix.
+    pub late: AtomicU64,
 }
 
 /// What a thread is started with.
@@ -254,6 +260,9 @@ impl Thread {
         to.malformed.store(from.malformed, Relaxed);
         to.unrecorded.store(from.unrecorded, Relaxed);
         to.refused_commands.store(from.refused, Relaxed);
+        to.keys_held_back.store(from.keys_held_back, Relaxed);
+        to.lost.store(from.lost, Relaxed);
+        to.late.store(from.late, Relaxed);
     }
 
     fn handle(&mut self, message: Message) {

@@ -38,6 +38,8 @@ pub struct CallRow {
     pub legs: Vec<Leg>,
     pub overflow: Option<String>,
     pub english: bool,
+    /// How its attempts at a three-way call went, such as `joined` and `busy`.
+    pub three_way: Vec<String>,
 }
 
 /// One ticket.
@@ -116,6 +118,7 @@ impl CallRow {
             legs: call["legs"].as_array().map(|legs| legs.iter().map(leg).collect()).unwrap_or_default(),
             overflow: some_text(&call["overflow"]),
             english: call["variables"]["language"] == "en",
+            three_way: call["three_way"].as_array().into_iter().flatten().map(|one| text(&one["outcome"])).collect(),
         }
     }
 }

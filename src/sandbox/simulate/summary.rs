@@ -7,7 +7,10 @@ use super::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 /// A sum and its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -97,7 +100,7 @@ pub fn equations(evidence: &Evidence) -> Vec<Equation> {
         Equation::new("fates", ("热线账上接通", taken.len()), &parts),
     ];
     if evidence.own {
-        let ids: std::collections::BTreeSet<&str> = own.iter().map(|call| call.id.as_str()).collect();
+        let ids: BTreeSet<&str> = own.iter().map(|call| call.id.as_str()).collect();
         let owed = evidence.books.callbacks.iter().filter(|(call, _)| ids.contains(call.as_str())).count();
         let unserved = taken.iter().filter(|call| call.served_at.is_none() && call.enqueued_at.is_some()).count();
         all.push(Equation::new("callbacks", ("入队而未获接听", unserved), &[("待回拨", owed)]));
@@ -141,16 +144,27 @@ fn telephones(evidence: &Evidence, own: &[&CallRow]) -> Telephones {
     for leg in own.iter().flat_map(|call| &call.legs).filter(|leg| leg.role == "agent") {
         legs.entry(leg.agent.as_str()).or_default().extend(leg.answered_at);
     }
-    let mut told = Telephones { legs: legs.values().map(Vec::len).sum(), ..Telephones::default() };
-    for call in &evidence.agent_calls {
-        let open = legs.get_mut(call.agent.as_str());
-        let nearest = open.and_then(|open| {
-            let (place, at) = open.iter().enumerate().min_by_key(|(_, at)| (**at - call.answered_at).abs())?;
-            ((at - call.answered_at).abs() <= ANSWERED).then(|| open.swap_remove(place))
-        });
-        if nearest.is_some() {
-            told.connected += 1;
-        } else if evidence.kills.iter().any(|kill| (call.answered_at..=call.answered_at + UNWRITTEN).contains(kill)) {
+    let mut pairs = Vec::new();
+    for (call, told) in evidence.agent_calls.iter().enumerate() {
+        for (leg, at) in legs.get(told.agent.as_str()).into_iter().flatten().enumerate() {
+            let apart = (at - told.answered_at).abs();
+            if apart <= ANSWERED {
+                pairs.push((apart, call, told.agent.as_str(), leg));
+            }
+        }
+    }
+    // The nearest first: a call that was withdrawn must not take the place of the one that came right after it.
+    pairs.sort_unstable();
+    let (mut calls, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for (_, call, agent, leg) in pairs {
+        if !calls.contains(&call) && taken.insert((agent, leg)) {
+            calls.insert(call);
+        }
+    }
+    let legs = legs.values().map(Vec::len).sum();
+    let mut told = Telephones { legs, connected: calls.len(), ..Telephones::default() };
+    for (_, call) in evidence.agent_calls.iter().enumerate().filter(|(call, _)| !calls.contains(call)) {
+        if evidence.kills.iter().any(|kill| (call.answered_at..=call.answered_at + UNWRITTEN).contains(kill)) {
             told.near_kill += 1;
         } else if call.ended_at - call.answered_at <= WITHDRAWAL {
             told.withdrawn += 1;
@@ -239,6 +253,13 @@ pub fn words(evidence: &Evidence, equations: &[Equation], verdicts: &[Verdict]) 
         agents.registered,
         agents.api_failures
     );
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+    let own = evidence.own_calls();
+    own.iter().flat_map(|call| &call.three_way).for_each(|one| *outcomes.entry(one.as_str()).or_default() += 1);
+    if !outcomes.is_empty() {
+        let outcomes: Vec<String> = outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
+        let _ = writeln!(text, "  三方通话(账上):{}", outcomes.join("、"));
+    }
     text += "\n不变量\n";
     for verdict in verdicts {
         let mark = verdict.holds.map_or("–", mark);
@@ -382,6 +403,10 @@ mod tests {
         two.agent_calls = vec![told(99_900, 150_000), told(200_100, 260_000), told(300_000, 301_000)];
         let matched = |evidence: &Evidence| telephones(evidence, &evidence.own_calls());
         assert_eq!(matched(&two), Telephones { legs: 2, connected: 2, withdrawn: 1, near_kill: 0 });
+        // One that was withdrawn, and the next right after it: each finds its own.
+        let mut quick = two.clone();
+        quick.agent_calls = vec![told(92_000, 93_000), told(99_900, 150_000), told(200_100, 260_000)];
+        assert_eq!(matched(&quick), Telephones { legs: 2, connected: 2, withdrawn: 1, near_kill: 0 });
         two.kills.push(300_500);
         assert_eq!(matched(&two), Telephones { legs: 2, connected: 2, withdrawn: 0, near_kill: 1 });
         // A telephone that talks to nobody that the books know.

@@ -9,6 +9,10 @@ pub struct Counters {
     pub requests: MethodCounts,
     /// Responses that came, with those that came again.
     pub responses: u64,
+    /// The same by the first digit of their status.
+    pub responses_by_class: Classes,
+    /// Responses that we sent, by the first digit of their status, with those that we sent again.
+    pub responses_sent: Classes,
     /// Messages that we sent, with those that we sent again.
     pub sent: u64,
     /// Messages that we sent again because a timer ran out or the peer's came again.
@@ -25,6 +29,30 @@ pub struct Counters {
     pub throttled: u64,
     /// Requests dropped because their source may not speak here.
     pub strangers: u64,
+}
+
+/// A number for each class of responses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Classes([u64; 6]);
+
+impl Classes {
+    pub(super) fn add(&mut self, status: u16) {
+        if let Some(count) = usize::from(status / 100).checked_sub(1).and_then(|class| self.0.get_mut(class)) {
+            *count += 1;
+        }
+    }
+
+    /// Counts a message that is a response; requests begin with their method.
+    pub(super) fn add_sent(&mut self, message: &[u8]) {
+        if let Some(digit) = message.strip_prefix(b"SIP/2.0 ").and_then(|rest| rest.first()) {
+            self.add(u16::from(digit.wrapping_sub(b'0')) * 100);
+        }
+    }
+
+    /// Each class with its name, `1xx` to `6xx`.
+    pub fn named(self) -> impl Iterator<Item = (&'static str, u64)> {
+        ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"].into_iter().zip(self.0)
+    }
 }
 
 /// A number for each method.

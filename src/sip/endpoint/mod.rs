@@ -43,7 +43,7 @@ mod wire_tests;
 
 pub use access::{Access, Rule};
 pub use config::{EndpointConfig, EndpointLimits, HostPort};
-pub use counters::{Counters, MethodCounts};
+pub use counters::{Classes, Counters, MethodCounts};
 pub use uac::{OutgoingInvite, OutgoingRequest};
 
 use crate::{
@@ -416,6 +416,7 @@ impl Endpoint {
             match step {
                 Step::Transmit(bytes) => {
                     self.counters.sent += 1;
+                    self.counters.responses_sent.add_sent(&bytes);
                     self.outputs.push_back(Output::Transmit { flow: transaction.flow, bytes });
                 }
                 Step::Deliver | Step::DeliverAck | Step::TimedOut | Step::TransportFailed => told = Some(step),
@@ -446,6 +447,7 @@ impl Endpoint {
 
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         self.counters.sent += 1;
+        self.counters.responses_sent.add_sent(&bytes);
         self.outputs.push_back(Output::Transmit { flow, bytes });
     }
 

@@ -44,6 +44,7 @@ impl Endpoint {
             }
             Ok(Message::Response(response)) => {
                 self.counters.responses += 1;
+                self.counters.responses_by_class.add(response.status);
                 self.receive_response(now, flow, Box::new(response));
             }
             Err(_) if most.is_none() => self.counters.strangers += 1,

@@ -5,6 +5,7 @@
 //! answers when the call is on disk, and the 200 waits for that. Dialogs and waiters are snapshotted beside it. The
 //! feeder copies calls to the store and deletes them here when both their ticket and their record are there.
 
+mod age;
 mod bindings;
 mod copy;
 mod feeder;
@@ -19,6 +20,7 @@ use crate::{
     clock::UnixMillis,
     ids::{CallId, LegId, QueueName},
 };
+pub use age::Waiting;
 pub use copy::SpoolCopy;
 use journal::{Journal, Op};
 use serde::{Deserialize, Serialize};
