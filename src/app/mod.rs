@@ -13,6 +13,7 @@ pub mod calls;
 pub mod catalogue;
 pub mod certificates;
 pub mod check;
+pub mod documents;
 pub mod events;
 mod figures;
 pub mod housekeeping;
@@ -149,6 +150,9 @@ pub enum AppError {
         /// The same in words.
         reason: String,
     },
+    /// A change of the settings was refused.
+    #[error(transparent)]
+    Settings(#[from] documents::SettingsRefused),
     /// Somebody else changed it meanwhile: read it again first.
     #[error("the version is {current} by now")]
     VersionMismatch {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::UnixMillis,
-    config::{self, Configuration, Report},
+    config::{self, Configuration, Draft, Report},
     net::{clock, sip::Bound},
     store::StoreError,
 };
@@ -59,7 +59,15 @@ impl Source {
     /// # Errors
     /// Every fault.
     pub fn load(&self) -> Result<Configuration, Faults> {
-        let mut configuration = config::load(self.path.as_deref(), &self.data)?;
+        self.load_with(None)
+    }
+
+    /// The same, with a text that is tried before it is written.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn load_with(&self, draft: Option<Draft>) -> Result<Configuration, Faults> {
+        let mut configuration = config::load_with(self.path.as_deref(), &self.data, draft)?;
         (self.adapt)(&mut configuration).map_err(Faults::other)?;
         Ok(configuration)
     }
@@ -120,9 +128,15 @@ impl Faults {
     }
 }
 
+impl From<Vec<crate::ivr::Fault>> for Faults {
+    fn from(faults: Vec<crate::ivr::Fault>) -> Self {
+        Faults(faults.into_iter().map(FaultView::from).collect())
+    }
+}
+
 impl From<Report> for Faults {
     fn from(report: Report) -> Self {
-        Faults(report.faults.into_iter().map(FaultView::from).collect())
+        report.faults.into()
     }
 }
 
@@ -196,6 +210,11 @@ impl App {
         let _one = self.reloading.lock().await;
         let result = self.reload_now().await;
         self.told(&result);
+        if result.is_ok()
+            && let Err(error) = self.keep_versions().await
+        {
+            tracing::warn!(%error, "the versions of the settings were not kept; the next reload keeps them");
+        }
         self.publish_settings().await;
         result
     }

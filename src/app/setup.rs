@@ -145,6 +145,9 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     tokio::spawn(async move { doubts.settle_doubts().await });
     let stored = app.clone();
     spool.start_feeder(store, move |calls| stored.calls_stored(calls));
+    if let Err(error) = app.keep_versions().await {
+        tracing::warn!(%error, "the versions of the settings were not kept; the next reload keeps them");
+    }
     start_sms(&app, &settings);
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(watch::run(app.clone()));

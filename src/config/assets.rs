@@ -21,7 +21,20 @@ struct Flows;
 #[derive(Clone, Debug, Default)]
 pub struct Assets {
     base: Option<PathBuf>,
+    draft: Option<Draft>,
 }
+
+/// A text that is tried before it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Whose, such as `ivr-flows/12345.toml`, or [`SETTINGS`].
+    pub document: String,
+    /// None: as if there were no file of its own.
+    pub text: Option<String>,
+}
+
+/// The name of `hotline.toml` among the documents, whatever its file is called.
+pub const SETTINGS: &str = "configuration/hotline.toml";
 
 /// Why a prompt cannot be played.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +68,25 @@ const MAX_SIZE: u64 = 16 << 20;
 impl Assets {
     /// The embedded files, with those in `base` before them.
     pub fn new(base: Option<PathBuf>) -> Self {
-        Assets { base }
+        Assets { base, draft: None }
+    }
+
+    /// The same, with a text in the place of its file.
+    pub fn with_draft(self, draft: Option<Draft>) -> Self {
+        Assets { draft, ..self }
+    }
+
+    /// Where a file of its own lies, or would lie; None where there is no place for one.
+    pub fn own_path(&self, path: &str) -> Option<PathBuf> {
+        self.base.as_ref().map(|base| base.join(path))
+    }
+
+    /// Whether a file of its own takes the place of what is embedded.
+    pub fn is_overridden(&self, path: &str) -> bool {
+        match &self.draft {
+            Some(draft) if draft.document == path => draft.text.is_some(),
+            _ => self.own_path(path).is_some_and(|own| own.is_file()),
+        }
     }
 
     /// The file's bytes; None where it is nowhere, is not under the two folders, or is larger than 16 MB.
@@ -67,7 +98,11 @@ impl Assets {
         if !matches!(folder, "sip-profiles" | "ivr-flows") {
             return None;
         }
-        if let Some(own) = self.base.as_ref().map(|base| base.join(path))
+        let draft = self.draft.as_ref().filter(|draft| draft.document == path);
+        if let Some(Draft { text: Some(text), .. }) = draft {
+            return Some(Cow::Owned(text.clone().into_bytes()));
+        }
+        if let Some(own) = self.own_path(path).filter(|_| draft.is_none())
             && own.metadata().is_ok_and(|meta| meta.is_file())
         {
             // A file that is there and cannot be read does not fall back silently to another text.
@@ -94,6 +129,13 @@ impl Assets {
                 names.insert(format!("{folder}/{name}"));
             }
         }
+        match &self.draft {
+            Some(Draft { document, text: Some(_) }) => drop(names.insert(document.clone())),
+            Some(Draft { document, text: None }) if !names.is_empty() && self.read(document).is_none() => {
+                names.remove(document);
+            }
+            _ => {}
+        }
         let direct = |path: &String| {
             let rest = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
             rest.is_some_and(|rest| !rest.contains('/') && rest.ends_with(ending))
@@ -104,7 +146,7 @@ impl Assets {
     /// Where the file really is, for messages.
     pub fn shown(&self, path: &str) -> String {
         match &self.base {
-            Some(base) if base.join(path).is_file() => base.join(path).display().to_string(),
+            Some(base) if self.is_overridden(path) => base.join(path).display().to_string(),
             _ => path.to_string(),
         }
     }

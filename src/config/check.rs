@@ -4,7 +4,7 @@
 //! free. Whether the database answers is asked by `app::check`: the store is not known here.
 
 use super::{
-    assets::{Assets, ClipError},
+    assets::{Assets, ClipError, Draft, SETTINGS},
     certificate::{self, TlsFiles},
     profile::{Profile, ProfileKind, Target, Transport},
     settings::{HotlineMode, Settings},
@@ -89,7 +89,12 @@ impl fmt::Display for Report {
 
 /// Loads the configuration, or the sandbox with its data under `data_dir` where there is no file; answers every fault.
 pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Report> {
-    let (read, report) = read(path, data_dir, None);
+    load_with(path, data_dir, None)
+}
+
+/// The same, with a text that is tried before it is written.
+pub fn load_with(path: Option<&Path>, data_dir: &Path, draft: Option<Draft>) -> Result<Configuration, Report> {
+    let (read, report) = read(path, data_dir, None, draft);
     let Read { settings, assets, profiles, flows } = read;
     match settings {
         Some(settings) if report.is_ok() => {
@@ -102,7 +107,7 @@ pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Configuration, Repor
 /// Checks everything that the configuration refers to, the ports included, whatever else is wrong; gives the settings
 /// where they could be read. A certificate that is over at `now` is a fault here alone: start-up bears it.
 pub fn check(path: Option<&Path>, data_dir: &Path, now: UnixMillis) -> (Report, Option<Settings>) {
-    let (read, mut report) = read(path, data_dir, Some(now));
+    let (read, mut report) = read(path, data_dir, Some(now), None);
     report.faults.extend(port_faults(read.settings.as_ref(), &read.profiles));
     (report, read.settings)
 }
@@ -116,8 +121,8 @@ struct Read {
     flows: BTreeMap<String, Arc<Flow>>,
 }
 
-fn read(path: Option<&Path>, data_dir: &Path, now: Option<UnixMillis>) -> (Read, Report) {
-    let mut loader = Loader::default();
+fn read(path: Option<&Path>, data_dir: &Path, now: Option<UnixMillis>, draft: Option<Draft>) -> (Read, Report) {
+    let mut loader = Loader { draft, ..Loader::default() };
     let settings = match path {
         None => Some(loader.sandbox(data_dir)),
         Some(path) => loader.settings(path),
@@ -141,6 +146,8 @@ fn read(path: Option<&Path>, data_dir: &Path, now: Option<UnixMillis>) -> (Read,
 struct Loader {
     found: Vec<Fault>,
     assets: Assets,
+    /// What is tried in the place of a file.
+    draft: Option<Draft>,
     /// Flows that are there and have faults of their own: what refers to them is right.
     faulty_flows: BTreeSet<String>,
 }
@@ -152,7 +159,7 @@ impl Loader {
 
     /// Without a file; what overrides the embedded files lies with the sandbox's data.
     fn sandbox(&mut self, data_dir: &Path) -> Settings {
-        self.assets = Assets::new(Some(data_dir.to_path_buf()));
+        self.assets = Assets::new(Some(data_dir.to_path_buf())).with_draft(self.draft.clone());
         Settings::sandbox(data_dir)
     }
 
@@ -162,8 +169,9 @@ impl Loader {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => ".".into(),
         };
-        let read = std::fs::read(path);
-        self.assets = Assets::new(Some(base.clone()));
+        let draft = self.draft.as_ref().filter(|draft| draft.document == SETTINGS).and_then(|draft| draft.text.clone());
+        let read = draft.map_or_else(|| std::fs::read(path), |text| Ok(text.into_bytes()));
+        self.assets = Assets::new(Some(base.clone())).with_draft(self.draft.clone());
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) => {

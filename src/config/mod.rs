@@ -9,6 +9,7 @@ pub mod assets;
 pub mod calendar;
 pub mod certificate;
 pub mod check;
+pub mod conceal;
 pub mod network;
 pub mod number;
 pub mod profile;
@@ -20,10 +21,12 @@ mod settings_read;
 #[cfg(test)]
 mod tests;
 
-pub use assets::Assets;
+pub use assets::{Assets, Draft, SETTINGS};
 pub use calendar::{Calendar, Calendars};
 pub use certificate::{Certificate, CertificateError, TlsFiles};
-pub use check::{Configuration, Report, check, cmd_flow_check, cmd_flow_graph, cmd_flow_simulate, load, port_faults};
+pub use check::{
+    Configuration, Report, check, cmd_flow_check, cmd_flow_graph, cmd_flow_simulate, load, load_with, port_faults,
+};
 pub use network::{Acl, Network};
 pub use number::NumberPattern;
 pub use profile::{Auth, DigestAlgorithm, Limits, Listener, NumberRoute, Profile, ProfileKind, Target, Transport};

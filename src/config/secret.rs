@@ -25,6 +25,9 @@ impl Secret {
                 _ => Err(SecretError::Env(name.into())),
             };
         }
+        if written == super::conceal::MARK {
+            return Err(SecretError::Mark);
+        }
         let Some(path) = written.strip_prefix("file:") else { return Ok(Secret(written.into())) };
         let path = base.join(path);
         let shown = || path.display().to_string();
@@ -52,6 +55,9 @@ impl fmt::Debug for Secret {
 /// Why a secret could not be had; says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
+    /// What is shown in the place of a secret was written into the file.
+    #[error("\"<unchanged>\" stands for a secret that is not shown")]
+    Mark,
     /// Its name.
     #[error("environment variable {0} is not set")]
     Env(String),

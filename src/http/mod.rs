@@ -22,6 +22,7 @@ mod queues;
 mod recordings;
 mod rejection;
 mod sessions;
+mod settings;
 mod tickets;
 mod units;
 
@@ -29,7 +30,7 @@ use crate::app::App;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request},
-    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware,
     response::Response,
 };
@@ -155,6 +156,16 @@ pub fn id<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found(what))
 }
 
+/// The version that `If-Match` names; none where any will do.
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(tag) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let wrong = || Problem::bad_request("If-Match 应为读到的 version,例如 If-Match: \"3\"");
+    match tag.to_str().map_err(|_| wrong())?.trim() {
+        "*" => Ok(None),
+        tag => tag.trim_start_matches("W/").trim_matches('"').parse().map(Some).map_err(|_| wrong()),
+    }
+}
+
 /// Every route.
 pub fn router(http: Shared) -> Router {
     let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
@@ -170,6 +181,7 @@ pub fn router(http: Shared) -> Router {
         .merge(units::routes())
         .merge(hotlines::routes())
         .merge(events::routes())
+        .merge(settings::routes())
         .split_for_parts();
     document::describe(&mut document);
     idempotency::describe(&mut document);

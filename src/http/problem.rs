@@ -2,7 +2,12 @@
 
 use super::{MAX_BODY, rejection::in_chinese};
 use crate::{
-    app::{AppError, switch_task::Overloaded},
+    app::{
+        AppError,
+        documents::SettingsRefused,
+        reload::{FaultView, Faults},
+        switch_task::Overloaded,
+    },
     call::Rejected,
     store::StoreError,
 };
@@ -34,9 +39,23 @@ pub struct Problem {
     pub status: u16,
     /// What went wrong this time, and what to do.
     pub detail: String,
+    /// What is wrong with settings, each with its place; absent with every other problem.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(ignore)]
+    faults: Vec<FaultView>,
     #[serde(skip)]
     #[schema(ignore)]
     retry_after: Option<u32>,
+}
+
+/// The problem of settings that have faults.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Faulty {
+    /// What every problem says.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// Everything that is wrong, each with its place.
+    pub faults: Vec<FaultView>,
 }
 
 impl Problem {
@@ -47,6 +66,7 @@ impl Problem {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            faults: Vec::new(),
             retry_after: None,
         }
     }
@@ -148,12 +168,45 @@ impl From<AppError> for Problem {
             AppError::CallbackRefused { code, reason } | AppError::TicketRefused { code, reason } => {
                 Problem::conflict(code, reason)
             }
+            AppError::Settings(refused) => refused.into(),
             AppError::VersionMismatch { current } => Problem::new(
                 StatusCode::PRECONDITION_FAILED,
                 "version-mismatch",
                 "工单已被他人修改",
                 format!("If-Match 与当前版本不符,当前版本为 {current},请重新读取后再试"),
             ),
+        }
+    }
+}
+
+impl From<SettingsRefused> for Problem {
+    fn from(refused: SettingsRefused) -> Self {
+        match refused {
+            SettingsRefused::Faulty(Faults(faults)) => {
+                let detail = format!("配置有 {} 个错误,没有生效,仍按原配置运行", faults.len());
+                let problem = Problem::new(StatusCode::BAD_REQUEST, "settings-faulty", "配置有错误", detail);
+                Problem { faults, ..problem }
+            }
+            SettingsRefused::Unseen => Problem::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "if-match-required",
+                "缺少 If-Match",
+                "请先读取该配置文件,再带 If-Match(其 ETag,即 version)提交",
+            ),
+            SettingsRefused::Stale { current } => Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "version-mismatch",
+                "配置已被他人修改",
+                format!("If-Match 与当前版本不符,当前版本为 {current},请重新读取后再试"),
+            ),
+            SettingsRefused::NoFile => {
+                Problem::conflict("no-configuration-file", "沙箱没有主配置文件;可改 sip-profiles 和 ivr-flows 中的文件")
+            }
+            SettingsRefused::NoVersion => Problem::conflict("no-such-version", "没有可以撤销到的版本"),
+            SettingsRefused::Unwritable(why) => {
+                tracing::error!(%why, "settings could not be written");
+                Problem::internal(format!("配置文件写不进去,没有生效:{why}"))
+            }
         }
     }
 }

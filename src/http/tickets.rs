@@ -9,7 +9,7 @@ use crate::{
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -119,20 +119,10 @@ async fn ticket_command(
     headers: HeaderMap,
     Body(command): Body<Command>,
 ) -> Result<Json<TicketView>, Problem> {
-    let if_version = if_match(&headers)?;
+    let if_version = super::if_match(&headers)?;
     Ok(Json(http.app.ticket_command(&who.actor, &no, &command, if_version).await?))
 }
 
 fn call_id(text: &str) -> Result<CallId, Problem> {
     text.parse().map_err(|_| Problem::bad_request(format!("call 应为通话的 id,收到的是 {text:?}")))
-}
-
-/// The version that `If-Match` names; none where any will do.
-fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(tag) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let wrong = || Problem::bad_request("If-Match 应为工单的 version,例如 If-Match: \"3\"");
-    match tag.to_str().map_err(|_| wrong())?.trim() {
-        "*" => Ok(None),
-        tag => tag.trim_start_matches("W/").trim_matches('"').parse().map(Some).map_err(|_| wrong()),
-    }
 }

@@ -26,6 +26,7 @@ pub mod recording;
 mod reference;
 mod schema;
 pub mod session;
+pub mod setting_version;
 pub mod spool;
 mod sql;
 pub mod ticket;

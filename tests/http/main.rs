@@ -21,5 +21,6 @@ mod messages;
 mod queues;
 mod recordings;
 mod sessions;
+mod settings;
 mod tickets;
 mod units;

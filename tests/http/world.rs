@@ -60,33 +60,41 @@ impl World {
         let folder = folder(name);
         let mut configuration = config::load(None, &folder).unwrap_or_else(|report| panic!("{report}"));
         let (trunk, registrar) = (free_port(), free_port());
-        listen(&mut configuration, ProfileKind::Trunk, trunk);
-        listen(&mut configuration, ProfileKind::Agents, registrar);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let assets = configuration.assets.clone();
         let clips = Arc::new(move |name: &str| assets.read(&format!("ivr-flows/{name}")).map(|b| b.into_owned()));
         let departments = Departments::open(any, clips).await.expect("departments");
         let smsc = Smsc::start(any, SmscConfig::default()).await.expect("an SMS centre");
+        let (tls, desks, centre) = (free_port(), departments.address(), smsc.address().port());
+        // The same whenever the settings are read again.
+        let adapt = move |configuration: &mut Configuration| {
+            listen(configuration, ProfileKind::Trunk, trunk, tls);
+            listen(configuration, ProfileKind::Agents, registrar, tls);
+            let settings = &mut configuration.settings;
+            settings.sip.departments = Some(desks);
+            settings.media.threads = 1;
+            if let Some(sms) = settings.sms.as_mut() {
+                sms.port = centre;
+            }
+            let users = sample::users()?.into_iter().map(|user| UserSettings {
+                password: Secret::new(sample::password(&user.user)),
+                name: user.user.as_str().into(),
+                role: Role::from_name(&user.role).expect("a role"),
+                unit: Some(user.unit).filter(|unit| !unit.is_empty()),
+            });
+            settings.users = users.collect();
+            Ok(())
+        };
+        adapt(&mut configuration).expect("the sample city");
         let settings = &mut configuration.settings;
-        settings.sip.departments = Some(departments.address());
-        settings.media.threads = 1;
-        if let Some(sms) = settings.sms.as_mut() {
-            sms.port = smsc.address().port();
-        }
-        let users = sample::users().expect("users").into_iter().map(|user| UserSettings {
-            password: Secret::new(sample::password(&user.user)),
-            name: user.user.as_str().into(),
-            role: Role::from_name(&user.role).expect("a role"),
-            unit: Some(user.unit).filter(|unit| !unit.is_empty()),
-        });
-        settings.users = users.collect();
         if std::env::var("HOTLINE_TEST_DATABASE").is_ok_and(|kind| kind == "postgres") {
             settings.database_url = Secret::new(own_schema(name).await);
         }
         let store = setup::open_store(settings).await.expect("a database");
         store.unit_upsert(units()).await.expect("units");
         store.hotline_upsert(hotlines()).await.expect("hotlines");
-        let app = setup::start(configuration, store, Source::new(None, folder.clone())).await.expect("the program");
+        let source = Source { adapt: Box::new(adapt), ..Source::new(None, folder.clone()) };
+        let app = setup::start(configuration, store, source).await.expect("the program");
         let metrics = PrometheusBuilder::new().build_recorder();
         let handle = metrics.handle();
         // The first program's figures are those that are looked at.
@@ -164,12 +172,12 @@ fn free_port() -> SocketAddr {
     found.expect("a free port")
 }
 
-fn listen(configuration: &mut Configuration, kind: ProfileKind, address: SocketAddr) {
+fn listen(configuration: &mut Configuration, kind: ProfileKind, address: SocketAddr, tls: SocketAddr) {
     let profiles = configuration.profiles.iter_mut().filter(|profile| profile.kind == kind);
     for listener in profiles.flat_map(|profile| &mut profile.listen) {
         match listener.transport {
             Transport::Udp | Transport::Tcp => listener.address = address,
-            Transport::Tls | Transport::Ws | Transport::Wss => listener.address = free_port(),
+            Transport::Tls | Transport::Ws | Transport::Wss => listener.address = tls,
         }
     }
 }
