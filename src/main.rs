@@ -1,6 +1,7 @@
 //! The commands.
 
 mod sandboxed;
+mod upkeep;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
@@ -79,6 +80,9 @@ enum Command {
         /// 故意弄坏一步,演示应以 1 退出:sign_in、dial、answer、three_way……
         #[arg(long, env = "HOTLINE_DEMO_BREAK", hide = true)]
         r#break: Option<String>,
+        /// 用这个空数据库,例如 postgres://hotline@127.0.0.1/demo;不写则用自带的 SQLite
+        #[arg(long, value_name = "URL")]
+        database: Option<String>,
     },
     /// 演练话务:模拟的市民、坐席和部门打进沙箱(或另起的热线),显示进度,最后逐项对账
     Simulate(sandboxed::SimulateArguments),
@@ -87,6 +91,12 @@ enum Command {
     SimulateWorker,
     /// 检查配置引用的一切:配置、话务流程、语音、密钥、端口、数据库;一次列出所有错误
     Check(Place),
+    /// 把数据库结构升级到本程序的版本,先作备份;只向前,不后退
+    Migrate(upkeep::Migrate),
+    /// 备份:数据库、未入库的通话、录音、配置,一个文件;可在运行中进行
+    Backup(upkeep::Backup),
+    /// 从备份恢复,SQLite 与 PostgreSQL 之间也可以
+    Restore(upkeep::Restore),
     /// 话务流程
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -126,7 +136,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(place) => run(serve(place)),
-        Command::Demo { r#break } => run(sandboxed::demo(r#break)),
+        Command::Demo { r#break, database } => run(sandboxed::demo(r#break, database)),
         Command::Simulate(arguments) => run_here(sandboxed::simulate(arguments)),
         Command::SimulateWorker => run_here(sandboxed::simulate_worker()),
         Command::Check(place) => run(async move {
@@ -134,6 +144,9 @@ fn main() -> ExitCode {
             let report = hotline::app::check::check(place.config.as_deref(), &place.data, now).await;
             printed((report.to_string(), report.is_ok()))
         }),
+        Command::Migrate(arguments) => run(upkeep::migrate(arguments)),
+        Command::Backup(arguments) => run(upkeep::backup(arguments)),
+        Command::Restore(arguments) => run(upkeep::restore(arguments)),
         Command::Flow(FlowCommand::Check { flow, place }) => {
             printed(config::cmd_flow_check(place.config.as_deref(), &place.data, flow.as_deref()))
         }

@@ -15,7 +15,7 @@ use hotline::{
         sample, simulate,
         smsc::{Faults, Smsc, SmscConfig},
     },
-    store::{HotlineRow, Store, UnitRow},
+    store::{HotlineRow, Store, UnitRow, database_is_empty},
     ticket::Role,
 };
 use serde_json::json;
@@ -243,7 +243,7 @@ impl SmsCentre for Centre {
 }
 
 /// Plays the story on a sandbox of its own, which may run beside another one.
-pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
+pub async fn demo(spoil: Option<String>, database: Option<String>) -> anyhow::Result<ExitCode> {
     let break_step = match spoil {
         None => None,
         Some(name) => match name.parse::<StepName>() {
@@ -258,6 +258,10 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
     place.shift = free_distance(&configuration)?;
     let source = source(&place, log);
     (source.adapt)(&mut configuration)?;
+    if let Some(url) = database {
+        keep_apart(&url).await?;
+        configuration.settings.database_url = Secret::new(url);
+    }
     let address = |kind| {
         let profile = configuration.profile(kind);
         profile.and_then(|profile| profile.listen.first()).map(|listener| listener.address).context("no listener")
@@ -289,6 +293,17 @@ pub async fn demo(spoil: Option<String>) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// The demo's database is empty: it would be counted among what is there, and has public passwords.
+async fn keep_apart(url: &str) -> anyhow::Result<()> {
+    if !["sqlite:", "postgres://", "postgresql://"].iter().any(|known| url.starts_with(known)) {
+        bail!("--database: write sqlite:PATH or postgres://… (数据库地址无效)");
+    }
+    if !database_is_empty(url).await.context("--database")? {
+        bail!("--database: the demo needs an empty database, this one has tables (演示需要空的数据库)");
+    }
+    Ok(())
 }
 
 /// What `hotline simulate` is told.

@@ -307,7 +307,8 @@ impl Acd {
         let stays = before.as_ref().is_some_and(|before| before.queue == index);
         let (counted, joined) = before.as_ref().map_or((!front, now), |before| (before.counted, before.joined));
         // A caller who moves to another queue is sent on by the one and offered to the other, with its first moment.
-        let since = micros(now.mono.saturating_duration_since(self.started)).saturating_sub(micros(waited));
+        let elapsed = micros(now.mono.saturating_duration_since(self.started));
+        let since = elapsed.saturating_sub(micros(waited));
         let (since, enqueued_at) = match &before {
             Some(before) if before.place.since < since => (before.place.since, before.enqueued_at),
             Some(_) | None => (since, enqueued_at),
@@ -321,7 +322,7 @@ impl Acd {
         }
         let place = Place { front: Reverse(front), priority: Reverse(priority.min(MAX_PRIORITY)), since, call };
         let config = &self.queues[index].config;
-        let before_now = waited.min(LONGEST_WAIT);
+        let before_now = Duration::from_micros(elapsed.saturating_sub(since).max(0) as u64).min(LONGEST_WAIT);
         let waiter = Waiter {
             queue: index,
             place,

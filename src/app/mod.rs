@@ -6,6 +6,7 @@
 mod accounts;
 pub mod agents;
 pub mod alarms;
+pub mod backup;
 mod calendar;
 pub mod callbacks;
 pub mod calls;

@@ -48,6 +48,15 @@ use tokio_util::sync::CancellationToken;
 /// How long a nonce of ours is good.
 const NONCE_LIFE: Duration = Duration::from_secs(300);
 
+/// From here on moments are shown in the centre's time.
+///
+/// # Errors
+/// The time zone is not known.
+pub fn keep_time_zone(settings: &Settings) -> anyhow::Result<()> {
+    view::set_time_zone(jiff::tz::TimeZone::get(&settings.time_zone).context("time_zone")?);
+    Ok(())
+}
+
 /// Opens the database of a configuration and brings its schema up to date.
 ///
 /// # Errors
@@ -70,8 +79,7 @@ pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
 /// Whatever cannot be opened, named, with what to do.
 pub async fn start(configuration: Configuration, store: Store, source: Source) -> anyhow::Result<Arc<App>> {
     let settings = configuration.settings.clone();
-    let zone = jiff::tz::TimeZone::get(&settings.time_zone).context("time_zone")?;
-    view::set_time_zone(zone);
+    keep_time_zone(&settings)?;
     let now = clock::now();
     let in_force = InForce::new(settings.clone(), now.wall);
     if let Some(what) = calendar::alarm(&in_force.rules, now.wall).filter(|_| !settings.sandbox) {
@@ -230,6 +238,11 @@ fn recording_key(settings: &Settings) -> anyhow::Result<Key> {
         }
         write_key(path)?;
     }
+    read_recording_key(path)
+}
+
+/// The key that is in a file.
+pub(super) fn read_recording_key(path: &Path) -> anyhow::Result<Key> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let bytes: [u8; 32] = hex::decode(text.trim())
         .ok()

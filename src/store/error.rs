@@ -19,11 +19,25 @@ pub enum StoreError {
     #[error("{0}")]
     Rejected(#[from] Rejected),
     /// A newer program has used this database.
-    #[error("the database has schema {found}; this program knows {known} at most: use the newer program")]
+    #[error(
+        "the database has schema {found} and this program knows {known} at most (数据库结构版本 {found},本程序只认识到 {known}): \
+         use the newer program, or restore the backup that was made before the upgrade"
+    )]
     SchemaNewer {
         /// The database's schema.
         found: i64,
         /// The newest this program knows.
+        known: i64,
+    },
+    /// A database is to be brought forward, and there is no backup of it yet.
+    #[error(
+        "the database has schema {found} and this program needs {known} (数据库结构版本 {found},本程序需要 {known}): run \
+         `hotline migrate`, which makes a backup first"
+    )]
+    SchemaOlder {
+        /// The database's schema.
+        found: i64,
+        /// The one that this program needs.
         known: i64,
     },
     /// A sandbox's database is to be used for a real centre.

@@ -27,6 +27,11 @@ impl DatabaseUse {
         }
     }
 
+    /// Fails where a sandbox's backup would become a centre's database, or the other way round.
+    pub fn fits_backup(self, sandbox: bool) -> Result<()> {
+        self.fits(Some(DatabaseUse::of(sandbox).name()))
+    }
+
     /// Fails where a database that is marked as `found` is to be used otherwise.
     pub(super) fn fits(self, found: Option<&str>) -> Result<()> {
         match found {

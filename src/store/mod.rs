@@ -10,6 +10,7 @@ pub mod audit;
 pub mod call;
 pub mod callback;
 mod confidence;
+mod copy;
 mod error;
 pub mod event;
 pub mod folder;
@@ -40,13 +41,14 @@ mod tests;
 
 pub use error::StoreError;
 pub use page::{Page, Paged};
-pub use schema::SCHEMA_VERSION;
+pub use schema::{SCHEMA_VERSION, schema_migrate, schema_version};
 
 pub use self::{
     agent_log::AgentLogRow,
     call::{CallFilter, CallRow},
     callback::NewCallback,
     confidence::Confidence,
+    copy::{Loading, Snapshot, TableShape, database_is_empty},
     folder::DataFolder,
     hotline::HotlineRow,
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
@@ -54,7 +56,7 @@ pub use self::{
     message::{MessageFilter, MessageRow, NewMessage},
     probe::Probe,
     recording::{RecordingFilter, RecordingRow},
-    spool::{Recovered, RecoveredCall, Spool, SpooledWaiter},
+    spool::{Recovered, RecoveredCall, Spool, SpoolCopy, SpooledWaiter},
     ticket::{Applying, TicketFilter},
     unit::UnitRow,
     user::{UserRow, hash_password, hash_password_quickly, sip_ha1s},
@@ -71,7 +73,7 @@ use sqlx::{
 };
 use std::{
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -129,7 +131,7 @@ impl Store {
     pub async fn open(url: &str, options: StoreOptions, now: UnixMillis) -> Result<Store> {
         install_default_drivers();
         let url = prepare_url(url)?;
-        schema::migrate(&url, now).await?;
+        schema::open(&url, now).await?;
         let patience = options.patience;
         let is_sqlite = url.starts_with("sqlite:");
         let reader = AnyPoolOptions::new()
@@ -232,6 +234,12 @@ fn escaped(byte: u8) -> String {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => char::from(byte).to_string(),
         other => format!("%{other:02X}"),
     }
+}
+
+/// The file of a SQLite URL.
+fn sqlite_path(url: &str) -> PathBuf {
+    let rest = url.strip_prefix("sqlite:").unwrap_or(url);
+    PathBuf::from(rest.trim_start_matches("//").split('?').next().unwrap_or_default())
 }
 
 /// Makes the folder of a SQLite file and completes its URL.

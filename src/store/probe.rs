@@ -1,6 +1,6 @@
 //! Whether a database can be used, found out without writing to it.
 
-use super::{DatabaseUse, Result, SCHEMA_VERSION, Store, StoreError, sql::Columns};
+use super::{DatabaseUse, Result, SCHEMA_VERSION, Store, StoreError, schema, sql::Columns};
 use sqlx::{AnyConnection, Connection, any::install_default_drivers};
 use std::path::Path;
 
@@ -29,13 +29,7 @@ impl Store {
             reading = format!("sqlite://{path}?mode=ro");
         }
         let mut conn = AnyConnection::connect(&reading).await?;
-        let tables = if url.starts_with("sqlite:") {
-            "SELECT name AS n FROM sqlite_master WHERE type = 'table'"
-        } else {
-            "SELECT tablename AS n FROM pg_tables WHERE schemaname = current_schema()"
-        };
-        let rows = sqlx::query(tables).fetch_all(&mut conn).await?;
-        let names = rows.iter().map(|row| row.text("n")).collect::<Result<Vec<_>>>()?;
+        let names = schema::tables(&mut conn, url.starts_with("sqlite:")).await?;
         let has = |table: &str| names.iter().any(|name| name == table);
         if has("schema_version") {
             let row =

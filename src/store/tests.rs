@@ -679,6 +679,135 @@ async fn an_older_program_refuses_a_newer_schema() {
     assert!(matches!(again, Err(StoreError::SchemaNewer { found: 99, .. })));
 }
 
+/// Databases of the test's own without a table: SQLite's, and PostgreSQL's where there is one.
+async fn fresh(folder: &Folder) -> Vec<String> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let mut urls = vec![format!("sqlite:{}/{}.db", folder.0.display(), COUNT.fetch_add(1, Ordering::Relaxed))];
+    if let Ok(url) = std::env::var("HOTLINE_TEST_POSTGRES") {
+        urls.push(own_schema(&url).await);
+    }
+    urls
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_schema_is_brought_forward_after_a_backup() {
+    let folder = Folder::new();
+    for url in fresh(&folder).await {
+        let is_sqlite = url.starts_with("sqlite:");
+        assert_eq!(schema_version(&url).await.unwrap().unwrap_or(0), 0);
+        assert!(database_is_empty(&url).await.unwrap());
+        let probed = Store::probe(&url, DatabaseUse::Centre).await.unwrap();
+        assert_eq!(probed, if is_sqlite { Probe::ToBeMade } else { Probe::Ready });
+        Loading::begin(&url, 1, "1", now()).await.unwrap().commit().await.unwrap();
+        assert_eq!(schema_version(&url).await.unwrap(), Some(1));
+        if is_sqlite {
+            open(&url).await.close().await;
+            assert!(folder.0.join("0.db.before-schema-2").exists() || SCHEMA_VERSION == 1, "copied beside itself");
+        } else {
+            let error = Store::open(&url, StoreOptions::default(), now()).await.err().expect("refused");
+            assert!(matches!(error, StoreError::SchemaOlder { found: 1, .. }), "{error}");
+            assert!(error.to_string().contains("hotline migrate"), "{error}");
+            assert_eq!(schema_version(&url).await.unwrap(), Some(1), "nothing has changed");
+            assert_eq!(schema_migrate(&url, now()).await.unwrap(), 1);
+            open(&url).await.close().await;
+        }
+        assert_eq!(schema_version(&url).await.unwrap(), Some(SCHEMA_VERSION));
+        assert_eq!(schema_migrate(&url, now()).await.unwrap(), SCHEMA_VERSION, "nothing more to do");
+    }
+}
+
+/// All rows of one database, read as a backup reads them.
+async fn all_rows(url: &str) -> (i64, Vec<(TableShape, Vec<Vec<Value>>)>) {
+    let mut snapshot = Snapshot::open(url).await.expect("a snapshot");
+    let mut found = Vec::new();
+    for table in snapshot.tables().await.expect("tables") {
+        let mut rows = Vec::new();
+        let count = snapshot
+            .rows(&table, |row| {
+                rows.push(row);
+                Ok(())
+            })
+            .await
+            .expect("rows");
+        assert_eq!(count, rows.len() as u64);
+        rows.sort_by_key(|row| format!("{row:?}"));
+        found.push((table, rows));
+    }
+    (snapshot.schema(), found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_go_from_any_database_into_any_other() {
+    let folder = Folder::new();
+    let mut sources = Vec::new();
+    for url in fresh(&folder).await {
+        let store = open(&url).await;
+        units(&store, &["a", "b"]).await;
+        let first = accepted(&store, 1, now());
+        let finished = Some(ended(&first, now(), Some(ContactKind::Abandoned)));
+        store.ingest(vec![Ingest { accepted: first, progress: None, finished }]).await.unwrap();
+        store.audit_append("甲", "b", "c", "换行\n'引号\"", now()).await.unwrap();
+        sources.push((url, store));
+    }
+    for (from, store) in &sources {
+        for to in fresh(&folder).await {
+            let (schema, tables) = all_rows(from).await;
+            let names: Vec<&str> = tables.iter().map(|(table, _)| table.name.as_str()).collect();
+            assert!(!names.contains(&"session") && names.contains(&"ticket"), "{names:?}");
+            let load = || {
+                let (to, tables) = (to.clone(), tables.clone());
+                async move {
+                    let suffix = format!("{}_{}", std::process::id(), now().0);
+                    let mut loading = Loading::begin(&to, schema, &suffix, now()).await.unwrap();
+                    for (table, rows) in &tables {
+                        loading.insert(table, rows).await.unwrap();
+                        assert_eq!(loading.count(&table.name).await.unwrap(), rows.len() as u64);
+                    }
+                    assert_eq!(loading.ended(&[1, 2]).await.unwrap(), [1]);
+                    let odd = TableShape { name: "unit".into(), columns: vec!["code".into()] };
+                    let error = loading.insert(&odd, &[vec![json!(7)]]).await.unwrap_err();
+                    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+                    loading.commit().await.unwrap()
+                }
+            };
+            assert_eq!(load().await, None);
+            let aside = load().await.expect("what was there is put away");
+            assert!(aside.contains("before"), "{aside}");
+            let (_, loaded) = all_rows(&to).await;
+            for ((table, rows), (same, copied)) in tables.iter().zip(&loaded) {
+                assert_eq!(table, same);
+                if table.name != "number_block" {
+                    assert_eq!(rows, copied, "{}", table.name);
+                }
+            }
+            let copy = open(&to).await;
+            assert!(matches!(copy.audit_verify().await.unwrap(), AuditVerdict::Whole { rows: 1, .. }));
+            let case = copy.ticket_of_call(CallId(1)).await.unwrap().expect("the ticket");
+            let given: Vec<_> = (0..10).map(|_| store.ticket_number(now())).collect();
+            let next = copy.ticket_number(now());
+            assert!(next != case.ticket.no && !given.contains(&next), "a number is given once");
+            copy.close().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_finds_every_table_that_others_refer_to_first() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let text = "SELECT m.name AS child, f.\"table\" AS parent FROM sqlite_master m, pragma_foreign_key_list(m.name) f \
+               WHERE m.type = 'table'";
+    let rows = sqlx::query(text).fetch_all(store.reader()).await.unwrap();
+    assert!(!rows.is_empty());
+    let mut snapshot = Snapshot::open(&folder.url()).await.unwrap();
+    let order: Vec<String> = snapshot.tables().await.unwrap().into_iter().map(|table| table.name).collect();
+    let place = |name: &str| order.iter().position(|table| table == name);
+    for row in rows {
+        let (child, parent) = (sql::Columns::text(&row, "child").unwrap(), sql::Columns::text(&row, "parent").unwrap());
+        assert!(place(&child).is_none() || place(&parent) < place(&child), "{child} refers to {parent}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_database_is_unavailable_and_comes_back() {
     use sqlx::{AnyConnection, Connection, Executor};

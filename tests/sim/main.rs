@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod city;
+mod ending;
 mod engine_room;
 mod journal;
 mod phone;

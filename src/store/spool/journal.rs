@@ -81,12 +81,17 @@ pub(in crate::store) struct Unfed {
 }
 
 /// How the file is opened.
-fn connect(path: &Path) -> Result<Connection> {
+pub(super) fn connect(path: &Path) -> Result<Connection> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(Duration::from_secs(2))?;
     conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
     conn.set_prepared_statement_cache_capacity(32);
     Ok(conn)
+}
+
+/// Makes the tables that are not there.
+pub(super) fn make(conn: &Connection) -> Result<()> {
+    SCHEMA.iter().try_for_each(|statement| Ok(conn.execute_batch(statement)?))
 }
 
 /// What a batch comes to: of several words on one thing the last one counts.
@@ -234,9 +239,7 @@ impl Journal {
 
     fn open(&mut self) -> Result<Recovered> {
         let mut conn = connect(&self.path)?;
-        for statement in SCHEMA {
-            conn.execute_batch(statement)?;
-        }
+        make(&conn)?;
         // What an earlier program could not store, this one may.
         conn.execute("UPDATE accepted SET stuck = 0 WHERE stuck = 1", [])?;
         let recovered = recover(&mut conn)?;

@@ -7,6 +7,7 @@
 
 mod age;
 mod bindings;
+mod copy;
 mod feeder;
 mod journal;
 
@@ -20,6 +21,7 @@ use crate::{
     ids::{CallId, LegId, QueueName},
 };
 pub use age::Waiting;
+pub use copy::SpoolCopy;
 use journal::{Journal, Op};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -231,6 +231,12 @@ impl Stage {
     pub fn ends(mut self) {
         self.w.network = Network { loss: 0, duplicate: 0, delay: (10, 10) };
         (self.w.spool, self.w.durable) = (Duration::from_millis(5), true);
+        for who in 0..self.w.phones.len() {
+            self.w.phones[who].dead = false;
+            self.w.hangs_up(who);
+        }
+        // Who hears music and is gone is hung up after five minutes.
+        self.w.run(200);
         self.w.ends();
     }
 }
