@@ -112,11 +112,15 @@ async fn settings_delete(
 /// One version.
 #[derive(Serialize, ToSchema)]
 struct VersionView {
+    /// Counted up from 1; also the number in the document's ETag.
     version: i64,
     /// A user; `file` where the file was changed by hand; `embedded`.
     author: String,
+    /// Why it was changed, as its author said; may be empty.
     note: String,
+    /// When it was put in force.
     at: When,
+    /// Whether it stood in a file beside the configuration; otherwise it is the one that the program brings along.
     overridden: bool,
     /// The whole text, without secrets.
     text: String,
