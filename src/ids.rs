@@ -128,6 +128,9 @@ text_ids! {
     UserName;
 }
 
+/// The bits of an id that number it within its node.
+const NUMBER: u64 = (1 << 53) - 1;
+
 /// Gives out numeric ids that are unique over nodes and restarts. Clones share one counter.
 #[derive(Clone, Debug)]
 pub struct IdGen {
@@ -138,8 +141,21 @@ pub struct IdGen {
 impl IdGen {
     /// `node` is 0–1023; `boot_millis` the wall clock at start, in milliseconds since 1970.
     pub fn new(node: u16, boot_millis: i64) -> Self {
-        let first = ((boot_millis.max(0) as u64) << 12) & ((1 << 53) - 1);
+        let first = ((boot_millis.max(0) as u64) << 12) & NUMBER;
         IdGen { node: u64::from(node & 0x3ff) << 53, last: Arc::new(AtomicU64::new(first)) }
+    }
+
+    /// Never gives out `given` or a lower number of this node from here on. A clock that was set back before a restart
+    /// would otherwise give out once more what an earlier run gave to other calls.
+    pub fn pass(&self, given: u64) {
+        if given & !NUMBER == self.node {
+            self.last.fetch_max(given & NUMBER, Ordering::Relaxed);
+        }
+    }
+
+    /// All numbers that this node can give out.
+    pub fn range(&self) -> std::ops::RangeInclusive<u64> {
+        self.node..=self.node | NUMBER
     }
 
     /// The next number, never given out before.
@@ -147,5 +163,24 @@ impl IdGen {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> u64 {
         self.node | (self.last.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IdGen;
+
+    #[test]
+    fn a_clock_that_was_set_back_gives_no_number_twice() {
+        let before = IdGen::new(3, 1_800_000_000_000);
+        let last = before.next();
+        let after = IdGen::new(3, 1_700_000_000_000);
+        after.pass(last);
+        assert!(after.next() > last);
+        assert!(after.range().contains(&last));
+        let next = after.next();
+        after.pass(5);
+        after.pass(IdGen::new(4, 1_900_000_000_000).next());
+        assert_eq!(after.next(), next + 1, "lower numbers and other nodes' change nothing");
     }
 }

@@ -19,7 +19,6 @@ use super::{
 use crate::{
     acd::{self, Acd},
     config::{Configuration, Settings},
-    ids::IdGen,
     media::recorder::Key,
     net::{
         clock,
@@ -85,12 +84,18 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     if let Some(what) = calendar::alarm(&in_force.rules, now.wall).filter(|_| !settings.sandbox) {
         tracing::warn!("{what}");
     }
-    let ids = IdGen::new(settings.node, now.wall.0);
-    let first = ids.next();
     let key = recording_key(&settings)?;
     let certificates = Certificates::load(&settings, &configuration.profiles, now.wall)?;
     let (spool, recovered) =
         Spool::open(&settings.data_dir.join("spool")).await.context("the spool cannot be opened")?;
+    let ids = store.ids();
+    for call in &recovered.calls {
+        ids.pass(call.accepted.call.0);
+    }
+    for (leg, ..) in &recovered.dialogs {
+        ids.pass(leg.0);
+    }
+    let first = ids.next();
     accounts::keep(&store, &settings).await?;
 
     let (switch, inbox) = SwitchHandle::new();

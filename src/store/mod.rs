@@ -67,6 +67,7 @@ use crate::{
     ids::{IdGen, TicketNo},
 };
 use event::StoredEvent;
+use sql::Columns;
 use sqlx::{
     AnyPool, Executor,
     any::{AnyPoolOptions, install_default_drivers},
@@ -74,7 +75,7 @@ use sqlx::{
 use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::broadcast;
@@ -118,7 +119,7 @@ pub struct Store {
 struct Inner {
     reader: AnyPool,
     writer: writer::Writer,
-    ids: Mutex<IdGen>,
+    ids: IdGen,
     numbers: number_block::Numbers,
     options: StoreOptions,
 }
@@ -150,7 +151,8 @@ impl Store {
             .await?;
         let (events, _) = broadcast::channel(EVENT_BUFFER);
         let writer = writer::Writer::start(url, &options, events).await?;
-        let ids = Mutex::new(IdGen::new(options.node, now.0));
+        let ids = IdGen::new(options.node, now.0);
+        ids.pass(highest_id(&reader, ids.range()).await?);
         let numbers = number_block::Numbers::new(options.node, options.offset_minutes);
         let store = Store { inner: Arc::new(Inner { reader, writer, ids, numbers, options }) };
         store.number_reserve(now).await?;
@@ -173,7 +175,12 @@ impl Store {
 
     /// A new id, never given before by this node.
     pub fn new_id(&self) -> u64 {
-        self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner).next()
+        self.inner.ids.next()
+    }
+
+    /// Where all ids of this node come from: one counter for whoever needs one.
+    pub fn ids(&self) -> IdGen {
+        self.inner.ids.clone()
     }
 
     /// The next ticket number, from the reserved block: no query.
@@ -255,4 +262,20 @@ fn prepare_url(url: &str) -> Result<String> {
     let whole = folder.canonicalize().map_err(fault)?.join(path.file_name().unwrap_or_default());
     let path: String = whole.as_os_str().as_bytes().iter().map(|byte| escaped(*byte)).collect();
     Ok(format!("sqlite://{path}?mode=rwc"))
+}
+
+/// The highest id in this range that any row has; its lower end where there is none.
+async fn highest_id(reader: &AnyPool, range: std::ops::RangeInclusive<u64>) -> Result<u64> {
+    let mut highest = *range.start();
+    for table in ["ticket", "assignment", "call", "recording", "message", "agent_log", "callback"] {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT COALESCE(max(id), 0) AS n FROM {table} WHERE id BETWEEN $1 AND $2"
+        )))
+        .bind(*range.start() as i64)
+        .bind(*range.end() as i64)
+        .fetch_one(reader)
+        .await?;
+        highest = highest.max(row.int("n")? as u64);
+    }
+    Ok(highest)
 }

@@ -1057,3 +1057,27 @@ fn an_agents_last_change_is_found() {
         assert_eq!(store.agent_log_last(&agent, t).await.unwrap(), Some(change(t.0 - 10, "talking")));
     });
 }
+
+#[test]
+fn a_clock_that_was_set_back_before_a_start_repeats_no_id() {
+    on_each(|store, at| async move {
+        let call = store.new_id() + 1_000_000;
+        store.ticket_ensure_for_call(accepted(&store, call, at)).await.expect("kept");
+        let highest = super::highest_id(store.reader(), store.ids().range()).await.expect("read");
+        assert!(highest >= call, "{highest} is below the call {call}");
+        let other_node = IdGen::new(7, at.0);
+        let none = super::highest_id(store.reader(), other_node.range()).await.expect("read");
+        assert_eq!(none, *other_node.range().start(), "another node's ids are its own");
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let folder = Folder::new();
+        let first = open(&folder.url()).await;
+        let call = first.new_id();
+        first.ticket_ensure_for_call(accepted(&first, call, now())).await.expect("kept");
+        first.close().await;
+        let yesterday = UnixMillis(now().0 - 86_400_000);
+        let second = Store::open(&folder.url(), StoreOptions::default(), yesterday).await.expect("opens");
+        assert!(second.new_id() > call, "an id was given twice");
+    });
+}
