@@ -3,7 +3,7 @@
 //!
 //! Pure: [`super::signs`] says what is wrong at a moment ([`Finding`]), the [`Board`] makes alarms of that: one is
 //! raised when its finding has stood for a while, and cleared when it has been gone for a while, so that nothing
-//! flickers. [`super::watch`] carries out what the board decides.
+//! flickers. `super::watch` carries out what the board decides.
 
 use super::view::When;
 use crate::clock::{Now, UnixMillis};
