@@ -9,7 +9,7 @@ use crate::{
     ids::{LegId, OfferId},
     media::{engine as media, sdp},
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where a leg is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,6 @@ pub struct Leg {
     pub awaits_answer: bool,
     /// Whether the connection to it closed, and nothing has come over another one since.
     pub cut_off: bool,
-    /// When it was last asked for a sign of life.
-    pub probed_at: Option<Instant>,
     /// Whether it has sockets.
     pub media_open: bool,
     /// When it began.
@@ -108,7 +106,6 @@ impl Leg {
             early_media: false,
             awaits_answer: false,
             cut_off: false,
-            probed_at: None,
             media_open: false,
             started_at: at,
             answered_at: None,

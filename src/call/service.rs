@@ -17,8 +17,6 @@ use std::time::Duration;
 
 /// The most keys of a flow that the record keeps.
 const MOST_KEYS: usize = 64;
-/// How often an agent's telephone is asked for a sign of life while it holds us.
-const HELD_PROBE: Duration = Duration::from_secs(15);
 /// How long a key is sent for.
 const KEY_LENGTH: Duration = Duration::from_millis(120);
 
@@ -163,15 +161,10 @@ impl Call {
         let Some(leg) = self.leg(id).filter(|leg| leg.state == LegState::Up) else { return };
         let settings = self.settings.clone();
         if let Role::Agent { .. } = leg.role {
-            // Who holds us sends nothing: it is asked all the same, less often.
-            let due = !held || leg.probed_at.is_none_or(|at| now.mono.duration_since(at) >= HELD_PROBE);
-            if due && length >= settings.agent_probe && !self.timers.iter().any(|(_, timer)| *timer == Timer::Lost(id))
-            {
+            // Who holds us may send nothing at all: it is asked all the same.
+            if length >= settings.agent_probe && !self.timers.iter().any(|(_, timer)| *timer == Timer::Lost(id)) {
                 let rest = settings.agent_lost.saturating_sub(settings.agent_probe);
                 self.timers.push((now.mono + rest, Timer::Lost(id)));
-                if let Some(leg) = self.leg_mut(id) {
-                    leg.probed_at = Some(now.mono);
-                }
                 self.sip(SipCommand::Probe { leg: id });
             }
             return;

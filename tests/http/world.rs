@@ -139,7 +139,7 @@ impl World {
 async fn own_schema(name: &str) -> String {
     use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
     let url = std::env::var("HOTLINE_TEST_POSTGRES").expect("tests/with-postgres says where it is");
-    let schema = format!("story_http_{}_{name}", std::process::id());
+    let schema = format!("story_http_{}_{}", std::process::id(), name.replace('-', "_"));
     sqlx::any::install_default_drivers();
     let mut conn = AnyConnection::connect(&url).await.expect("PostgreSQL");
     conn.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.expect("a schema");

@@ -48,7 +48,7 @@ fn an_agent_who_holds_is_asked_for_a_sign_of_life_and_is_not_lost() {
         w.run(600);
         assert_eq!(w.state(citizen), StateName::Talking, "{way:?}");
         let asked = w.count("switch>8001: OPTIONS");
-        assert!((30..=121).contains(&asked), "{way:?}: {asked}");
+        assert!((60..=121).contains(&asked), "{way:?}: {asked}");
         w.ends();
     }
 }
@@ -60,7 +60,7 @@ fn an_agent_whose_telephone_dies_while_it_holds_is_lost() {
         holds(&mut w, agent, way);
         w.run(60);
         w.phones[agent].dead = true;
-        w.until(30, "the loss is found out", |w| w.state(citizen) == StateName::Queued);
+        w.until(15, "the loss is found out", |w| w.state(citizen) == StateName::Queued);
         w.ends();
     }
 }

@@ -15,8 +15,6 @@ use std::{
 
 /// I2: so long may an agent be on a call whose telephone knows nothing of it.
 const ON_NOTHING: Duration = Duration::from_secs(15);
-/// One that holds, or was on hold, sent no voice whose end could be heard: it is asked now and then.
-const ON_NOTHING_SILENT: Duration = Duration::from_secs(30);
 /// A telephone that is gone is rung no longer than one that is there; so much later is it seen.
 const SEEN: Duration = Duration::from_secs(3);
 /// Finished transactions linger for 32 s; so many may be there at a time for each telephone.
@@ -54,8 +52,9 @@ impl Watch {
                     let queue = agent.queue.as_ref().and_then(|queue| w.switch.acd().queue_config(queue));
                     queue.expect("it is rung for a queue").ring_timeout + SEEN
                 }
-                AgentState::Talking => ON_NOTHING,
-                AgentState::Holding | AgentState::Consulting | AgentState::Conferencing => ON_NOTHING_SILENT,
+                AgentState::Talking | AgentState::Holding | AgentState::Consulting | AgentState::Conferencing => {
+                    ON_NOTHING
+                }
                 AgentState::Idle | AgentState::Reserved | AgentState::WrapUp => {
                     self.alone.remove(&agent.agent);
                     continue;
