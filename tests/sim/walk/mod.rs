@@ -3,7 +3,7 @@
 //! written down; a walk that fails is told again with fewer and fewer steps, and the shortest story is printed.
 //!
 //! `HOTLINE_SEED=17 cargo test --test sim walk` repeats one walk, `HOTLINE_STORY=file` one list of steps;
-//! `HOTLINE_WALK_SECONDS=120` walks for so long, each time with other seeds.
+//! `HOTLINE_WALK_SECONDS=120` walks for so long, each time with other seeds, or from `HOTLINE_WALK_FROM` on.
 
 mod invent;
 mod rules;
@@ -249,8 +249,12 @@ fn walk_well(seed: u64) -> Sights {
 /// Walks until the time is over, with seeds that nobody has walked.
 fn walk_for(time: Duration) {
     let began = Instant::now();
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (first, mut all, mut told) = (since.as_millis() as u64 * 1_000, Sights::default(), began);
+    let from_the_clock = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        since.as_millis() as u64 * 1_000
+    };
+    let first = number_from("HOTLINE_WALK_FROM").unwrap_or_else(from_the_clock);
+    let (mut all, mut told) = (Sights::default(), began);
     eprintln!("walking for {} s, seeds from {first} on", time.as_secs());
     for seed in first.. {
         all.add(&walk_well(seed));
