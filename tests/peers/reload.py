@@ -33,17 +33,6 @@ def reloaded(hotline, result):
     until(f"the settings are read again: {result}", 10, lambda: figure(hotline, name) == before + 1)
 
 
-def changed(hotline, *pairs):
-    path = hotline.folder / "hotline.toml"
-    text = path.read_text()
-    for old, new in pairs:
-        if old not in text:
-            raise Failed(f"the settings have no {old!r}")
-        text = text.replace(old, new, 1)
-    path.write_text(text)
-    return text
-
-
 def clip(hotline, name, hertz):
     write_wav(hotline.folder / f"ivr-flows/prompts/own/{name}.wav", tone(hertz, 1) * 100)
 
@@ -94,7 +83,7 @@ def drain(leg):
 
 
 def faults(hotline, legs, good):
-    changed(hotline, ('ring_timeout = "20s"', 'ring_timeout = "soon"'))
+    hotline.changed(('ring_timeout = "20s"', 'ring_timeout = "soon"'))
     text = (hotline.folder / "hotline.toml").read_text().splitlines()
     line = next(number for number, row in enumerate(text, 1) if "soon" in row)
     reloaded(hotline, "fault")
@@ -109,7 +98,7 @@ def faults(hotline, legs, good):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         port = free_ports(1)[0]
         taken.bind(("127.0.0.1", port))
-        changed(hotline, (f'"udp:127.0.0.1:{hotline.trunk}"', f'"udp:127.0.0.1:{hotline.trunk}", "udp:127.0.0.1:{port}"'),
+        hotline.changed((f'"udp:127.0.0.1:{hotline.trunk}"', f'"udp:127.0.0.1:{hotline.trunk}", "udp:127.0.0.1:{port}"'),
                 ("max_calls = 50000", "max_calls = 1"))
         reloaded(hotline, "fault")
         check("a port in use is told", f"{port}" in said(hotline))
@@ -131,11 +120,11 @@ def answers(hotline):
 
 def limits_and_listeners(hotline, legs, good):
     port = free_ports(1)[0]
-    changed(hotline, ("max_calls = 50000", "max_calls = 1"))
+    hotline.changed(("max_calls = 50000", "max_calls = 1"))
     reloaded(hotline, "ok")
     check("a limit of a profile is in force at once, and ends nobody's call", not answers(hotline) and all(leg.is_up() for leg in legs))
     (hotline.folder / "hotline.toml").write_text(good)
-    changed(hotline, (f'"udp:127.0.0.1:{hotline.trunk}", "tcp:127.0.0.1:{hotline.trunk}"', f'"udp:127.0.0.1:{port}"'))
+    hotline.changed((f'"udp:127.0.0.1:{hotline.trunk}", "tcp:127.0.0.1:{hotline.trunk}"', f'"udp:127.0.0.1:{port}"'))
     reloaded(hotline, "ok")
     old, hotline.phones.trunk = hotline.phones.trunk, ("127.0.0.1", port)
     check("an address that is new is listened at", answers(hotline))
@@ -152,7 +141,7 @@ def limits_and_listeners(hotline, legs, good):
 
 
 def restart_only(hotline, good):
-    changed(hotline, ('data = "data"', 'data = "data"\nnode = 7'))
+    hotline.changed(('data = "data"', 'data = "data"\nnode = 7'))
     reloaded(hotline, "ok")
     check("what needs a restart is named", "node: takes effect after a restart" in said(hotline))
     (hotline.folder / "hotline.toml").write_text(good)
