@@ -206,11 +206,12 @@ class Hotline:
                               text=True, cwd=self.folder, timeout=30, **more)
         return done.returncode, done.stdout + done.stderr
 
-    def ask(self, method, path, body=None, token=None, timeout=30):
-        """Whatever the answer is: (status, content type, body)."""
+    def ask(self, method, path, body=None, token=None, timeout=30, seen=None):
+        """Whatever the answer is: (status, content type, body). `seen` is the version that was read."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.http}{path}", method=method, data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})})
+            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {}),
+                     **({"If-Match": f'"{seen}"'} if seen is not None else {})})
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return answer.status, answer.headers.get_content_type(), answer.read()
