@@ -35,8 +35,6 @@ pub mod user;
 mod writer;
 
 #[cfg(test)]
-mod confidence_tests;
-#[cfg(test)]
 mod tests;
 
 pub use error::StoreError;
