@@ -94,7 +94,7 @@ impl CallRow {
     /// Whether the caller was in a queue and had nobody in the end: no agent, or one who was lost, and neither another agent
     /// nor a department that stayed on the line.
     pub fn went_without(&self) -> bool {
-        let last = self.legs.iter().filter(|leg| leg.role == "agent" && leg.answered_at.is_some()).next_back();
+        let last = self.legs.iter().rfind(|leg| leg.role == "agent" && leg.answered_at.is_some());
         let lost = last.is_some_and(|agent| {
             let stayed =
                 |leg: &&Leg| leg.role == "department" && leg.answered_at.is_some() && leg.ended_at > agent.ended_at;
