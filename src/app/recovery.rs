@@ -12,7 +12,7 @@ use super::{
 use crate::{
     call::cdr::{CallRecord, Ending, LegStateName, StateName, What, Whose},
     clock::UnixMillis,
-    ids::{CallId, RecordingId, TicketNo},
+    ids::{CallId, RecordingId},
     sip::dialog::DialogSnapshot,
     store::{
         AcceptedCall, Confidence, FinishedCall, NewCallback, Page, RecordingFilter, RecordingRow, Recovered,
@@ -24,7 +24,6 @@ use std::{
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::task::JoinSet;
 
 /// How long an unanswered caller may take to send its INVITE again: timer A has doubled to 8 s by then.
 const DOUBT: Duration = Duration::from_secs(10);
@@ -35,16 +34,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct OldCalls {
     dialogs: Vec<DialogSnapshot>,
-    calls: Vec<OldCall>,
+    calls: Vec<(CallId, FinishedCall)>,
     /// Callers who waited without having been answered.
     waiters: Vec<(CallRecord, FinishedCall)>,
-}
-
-/// A call of an earlier run, as it is closed.
-struct OldCall {
-    record: CallRecord,
-    ticket_no: Option<TicketNo>,
-    finished: FinishedCall,
 }
 
 impl App {
@@ -69,13 +61,12 @@ impl App {
         };
         for call in calls {
             let unsure = call.progress.is_none();
-            let ticket_no = call.accepted.ticket.as_ref().map(|ticket| ticket.no.clone());
             let waiter = waiting.remove(&call.accepted.call);
             let Some((record, finished)) = closed(call, waiter, now) else { continue };
             if unsure {
                 self.in_doubt().insert(record.sip_call_id.clone(), (record.id, finished));
             } else {
-                old.calls.push(OldCall { record, ticket_no, finished });
+                old.calls.push((record.id, finished));
             }
         }
         // Those who waited with early media had no accepted call.
@@ -114,30 +105,25 @@ impl App {
                 tracing::error!(call = %record.id, %error, "a waiting caller of an earlier run is not called back");
             }
         }
-        let mut closing = JoinSet::new();
-        for call in calls {
-            let app = self.clone();
-            closing.spawn(async move { app.close_old_call(call).await });
+        let closing: Vec<_> = calls.into_iter().map(|(call, ended)| (call, self.spool.finish(call, ended))).collect();
+        for (call, kept) in closing {
+            if let Err(error) = kept.await {
+                tracing::error!(%call, %error, "a call of an earlier run stays open");
+            }
         }
-        while closing.join_next().await.is_some() {}
         while let Err(error) = self.close_old_shifts().await {
             tracing::warn!(%error, "the agents' shifts of an earlier run are not ended yet");
             tokio::time::sleep(AGAIN).await;
         }
-        while let Err(error) = self.close_old_recordings(first).await {
-            tracing::warn!(%error, "recordings of an earlier run are not marked yet");
+        loop {
+            // A call that the store does not have yet will bring its recording's row.
+            let owed = self.spool.owes_before(CallId(first)).await;
+            match self.close_old_recordings(first).await {
+                Err(error) => tracing::warn!(%error, "recordings of an earlier run are not marked yet"),
+                Ok(()) if owed.is_ok_and(|owed| owed) => {}
+                Ok(()) => return,
+            }
             tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    async fn close_old_call(&self, call: OldCall) {
-        let OldCall { record, ticket_no, finished } = call;
-        // The recording's row is there before the call is forgotten here: it is what is looked for afterwards.
-        if let Some(row) = self.recording_row_of(&record) {
-            self.recording_keep(RecordingRow { ticket_no, ..row }).await;
-        }
-        if let Err(error) = self.spool.finish(record.id, finished).await {
-            tracing::error!(call = %record.id, %error, "a call of an earlier run stays open");
         }
     }
 
