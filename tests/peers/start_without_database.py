@@ -195,6 +195,16 @@ def story(hotline, manager):
     number = hotline.rows(f"SELECT t.no AS no FROM ticket t JOIN call c ON c.id = t.call_id WHERE c.sip_call_id = '{later[0].call_id}'")[0][0]
     check("the ticket has one of them", put_by["next"] <= int(number[8:14]) < put_by["end"], number)
 
+    print("it takes connections and says nothing")
+    hotline.stop()
+    postgres.freeze()
+    try:
+        started_without(hotline, manager)
+        later += served(hotline, phones, ["13800000006"])
+    finally:
+        postgres.thaw()
+    all_there(hotline, legs + later, time.monotonic())
+
     print("what comes back must not be used")
     hotline.stop()
     postgres.rows("INSERT INTO schema_version VALUES (99, 0)")
