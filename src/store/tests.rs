@@ -42,10 +42,10 @@ use std::{
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A folder that goes away with the test.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(super) fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("hotline store-{}-{count} 数据", std::process::id()));
@@ -53,7 +53,11 @@ impl Folder {
         Folder(path)
     }
 
-    fn url(&self) -> String {
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
+    pub(super) fn url(&self) -> String {
         format!("sqlite:{}/deeper/hotline.db", self.0.display())
     }
 }
@@ -109,7 +113,7 @@ pub(super) fn accepted(store: &Store, call: u64, at: UnixMillis) -> AcceptedCall
     }
 }
 
-fn ended(accepted: &AcceptedCall, at: UnixMillis, contact: Option<ContactKind>) -> FinishedCall {
+pub(super) fn ended(accepted: &AcceptedCall, at: UnixMillis, contact: Option<ContactKind>) -> FinishedCall {
     let row = CallRow {
         id: accepted.call,
         sip_call_id: accepted.sip_call_id.clone(),
@@ -137,7 +141,7 @@ fn ended(accepted: &AcceptedCall, at: UnixMillis, contact: Option<ContactKind>) 
         enqueued_at: accepted.at,
         reason: "abandoned".into(),
     });
-    FinishedCall { row, contact, callback }
+    FinishedCall { row, contact, callback, recording: None }
 }
 
 /// Units of these codes that take tickets.

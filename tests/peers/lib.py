@@ -139,7 +139,7 @@ class Hotline:
     def ports(self):
         return {"trunk": self.trunk, "agents": self.agents, "http": self.http, "departments": self.departments}
 
-    def start(self):
+    def start(self, answers="/readyz"):
         log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(
             [PROGRAM, "--config", self.folder / "hotline.toml"], stdout=log, stderr=log, cwd=self.folder)
@@ -147,10 +147,10 @@ class Hotline:
             if self.process.poll() is not None:
                 raise Failed("the program ended: " + (self.folder / "log").read_text()[-2000:])
             try:
-                return urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=2).status == 200
+                return urllib.request.urlopen(f"http://127.0.0.1:{self.http}{answers}", timeout=5).status == 200
             except OSError:
                 return False
-        until("readyz", 20, ready)
+        until(answers, 20, ready)
 
     def kill(self):
         """kill -9."""
