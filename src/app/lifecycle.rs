@@ -341,7 +341,7 @@ pub fn finished(record: &CallRecord) -> Option<FinishedCall> {
     let served = record.served_at.is_some();
     let number = Some(record.from.clone()).filter(|from| !from.is_empty());
     let callback = match (&record.queue, record.enqueued_at) {
-        (Some(queue), Some(enqueued_at)) if !served => Some(NewCallback {
+        (Some(queue), Some(enqueued_at)) if record.waits => Some(NewCallback {
             call: record.id,
             number,
             queue: queue.clone(),

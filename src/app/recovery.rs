@@ -179,6 +179,11 @@ fn is_older(recording: RecordingId, first: u64) -> bool {
 fn closed(call: RecoveredCall, waiter: Option<SpooledWaiter>, now: UnixMillis) -> Option<(CallRecord, FinishedCall)> {
     let progress = call.progress.and_then(|value| serde_json::from_value(value).ok());
     let mut record: CallRecord = progress.unwrap_or_else(|| bare(&call.accepted));
+    if record.ended_at.is_some() {
+        // It was over, and only that was not written down any more.
+        let finished = finished(&record)?;
+        return Some((record, finished));
+    }
     close(&mut record, now);
     let mut finished = finished(&record)?;
     // One who was waiting is owed a call back, even when an agent had been lost before.
@@ -253,6 +258,7 @@ mod tests {
         let mut record = CallRecord { state: StateName::Queued, ..bare(&accepted()) };
         record.queue = Some(QueueName::from("general"));
         record.enqueued_at = Some(UnixMillis(2_000));
+        record.waits = true;
         change(&mut record);
         RecoveredCall { accepted: accepted(), progress: Some(serde_json::to_value(&record).expect("JSON")) }
     }
@@ -279,12 +285,28 @@ mod tests {
 
     #[test]
     fn one_who_waited_again_after_the_agent_was_lost_is_owed_one_too() {
-        let served = recovered(|record| record.served_at = Some(UnixMillis(3_000)));
+        let served = recovered(|record| (record.served_at, record.waits) = (Some(UnixMillis(3_000)), false));
         let (_, finished) = closed(served.clone(), Some(waiter()), UnixMillis(9_000)).expect("closed");
         let owed = finished.callback.expect("owed");
         assert_eq!((owed.enqueued_at, owed.reason.as_str()), (UnixMillis(2_000), "restart"));
         let (_, finished) = closed(served, None, UnixMillis(9_000)).expect("closed");
         assert_eq!(finished.callback, None, "one who talked is owed none");
+    }
+
+    #[test]
+    fn what_had_ended_before_the_crash_stays_as_it_ended() {
+        let hung_up = Ending::bye(Whose::Caller, What::Answered);
+        let ended = |waits| {
+            recovered(|record| {
+                (record.served_at, record.waits) = (Some(UnixMillis(3_000)), waits);
+                (record.ended_at, record.ending) = (Some(UnixMillis(5_000)), Some(hung_up));
+            })
+        };
+        let (record, finished) = closed(ended(true), Some(waiter()), UnixMillis(9_000)).expect("closed");
+        assert_eq!((record.ended_at, record.ending), (Some(UnixMillis(5_000)), Some(hung_up)));
+        assert_eq!(finished.callback.expect("lost with the agent, and waited again").reason, "abandoned");
+        let (_, finished) = closed(ended(false), Some(waiter()), UnixMillis(9_000)).expect("closed");
+        assert_eq!(finished.callback, None, "served, whatever the queue had still noted");
     }
 
     #[test]

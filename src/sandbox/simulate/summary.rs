@@ -113,8 +113,8 @@ pub fn equations(evidence: &Evidence) -> Vec<Equation> {
     if evidence.own {
         let ids: BTreeSet<&str> = own.iter().map(|call| call.id.as_str()).collect();
         let owed = evidence.books.callbacks.iter().filter(|(call, _)| ids.contains(call.as_str())).count();
-        let unserved = taken.iter().filter(|call| call.served_at.is_none() && call.enqueued_at.is_some()).count();
-        all.push(Equation::new("callbacks", ("入队而未获接听", unserved), &[("待回拨", owed)]));
+        let unserved = taken.iter().filter(|call| call.went_without()).count();
+        all.push(Equation::new("callbacks", ("入队而未获接听,或失去坐席后未再获接听", unserved), &[("待回拨", owed)]));
         let messages = evidence.books.messages.values().filter(|(purpose, _)| purpose == "acceptance").count();
         all.push(
             Equation::new("sms", ("登记成功的工单", evidence.registered.len()), &[("受理短信", messages)])
@@ -430,6 +430,30 @@ mod tests {
         let mut silent = evidence();
         silent.registered.insert("261125000000022".into());
         assert!(!by_name(&equations(&silent), "sms").holds(), "a registration without its SMS");
+    }
+
+    #[test]
+    fn who_lost_the_agent_and_reached_nobody_went_without() {
+        let lost = Leg {
+            role: "agent".into(),
+            answered_at: Some(3000),
+            ended_at: Some(5000),
+            whose: "agent".into(),
+            what: "lost".into(),
+            ..Leg::default()
+        };
+        let of = |legs: &[&Leg]| {
+            let legs = legs.iter().map(|leg| (*leg).clone()).collect();
+            row("a", |row| (row.served_at, row.enqueued_at, row.legs) = (Some(3000), Some(2000), legs)).went_without()
+        };
+        let rang = Leg { answered_at: None, what: "answered".into(), whose: "caller".into(), ..lost.clone() };
+        assert!(of(&[&lost, &rang]));
+        let next = Leg { answered_at: Some(6000), ended_at: Some(9000), ..rang };
+        assert!(!of(&[&lost, &next]), "another agent took over");
+        let department = Leg { role: "department".into(), ..next };
+        assert!(!of(&[&department, &lost]), "the department stayed");
+        let gone = Leg { ended_at: Some(4000), ..department };
+        assert!(of(&[&gone, &lost]));
     }
 
     #[test]
