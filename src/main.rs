@@ -2,6 +2,7 @@
 
 mod sandboxed;
 mod upkeep;
+mod user;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
@@ -97,6 +98,9 @@ enum Command {
     Backup(upkeep::Backup),
     /// 从备份恢复,SQLite 与 PostgreSQL 之间也可以
     Restore(upkeep::Restore),
+    /// 用户:列出、添加、改密码、停用、启用、删除;由数据库管理,不写在 hotline.toml 里
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// 话务流程
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -147,6 +151,7 @@ fn main() -> ExitCode {
         Command::Migrate(arguments) => run(upkeep::migrate(arguments)),
         Command::Backup(arguments) => run(upkeep::backup(arguments)),
         Command::Restore(arguments) => run(upkeep::restore(arguments)),
+        Command::User(command) => run(user::run(command)),
         Command::Flow(FlowCommand::Check { flow, place }) => {
             printed(config::cmd_flow_check(place.config.as_deref(), &place.data, flow.as_deref()))
         }

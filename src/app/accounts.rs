@@ -1,10 +1,10 @@
-//! Who may sign in: exactly those whom the settings name, as they name them.
+//! Who may sign in: those whom the settings name, exactly as they name them, beside whom the database keeps.
 
 use crate::{
     config::Settings,
     ids::{AgentNo, UnitCode, UserName},
     net::clock,
-    store::{Store, StoreError, UserRow, hash_password, hash_password_quickly, sip_ha1s},
+    store::{Keeper, Store, StoreError, UserRow, hash_password, hash_password_quickly, sip_ha1s},
     ticket::Role,
 };
 use std::collections::{HashMap, HashSet};
@@ -88,6 +88,8 @@ pub(super) async fn keep(store: &Store, settings: &Settings) -> Result<(), Store
             sip_ha1_sha256: Some(sha256),
             active: true,
             created_at: before.map_or_else(|| clock::now().wall, |row| row.created_at),
+            kept_by: Keeper::Settings,
+            seat: None,
         });
     }
     let shut_out = store.user_keep(changed, named).await?;
@@ -101,8 +103,9 @@ pub(super) async fn keep(store: &Store, settings: &Settings) -> Result<(), Store
 mod tests {
     use super::*;
     use crate::{
+        app::staff,
         config::{Secret, UserSettings},
-        store::StoreOptions,
+        store::{StoreOptions, UserChange, UserRefused},
     };
     use std::{path::Path, time::Duration};
 
@@ -144,6 +147,19 @@ mod tests {
             let session = store.session_get(&sessions[name], now).await.unwrap();
             assert_eq!(session.is_some(), open, "{name}");
         }
+
+        // Whom the database keeps is none of the settings' business, and no name is both.
+        let mut own = store.user_get(&"gone".into()).await.unwrap().unwrap();
+        (own.name, own.active, own.kept_by) = ("own".into(), true, Keeper::Database);
+        store.user_change(&"own".into(), UserChange::Add(Box::new(own)), "test", now).await.unwrap();
+        keep(&store, &settings).await.unwrap();
+        assert!(store.user_authenticate(&"own".into(), "old").await.unwrap().is_some());
+        settings.users.push(user("own", Role::Dispatcher, "stolen", None));
+        assert_eq!(staff::clashes(&settings, &store.user_kept().await.unwrap()).len(), 1);
+        let error = keep(&store, &settings).await.unwrap_err();
+        assert_eq!(error.to_string(), UserRefused::InDatabase("own".into()).to_string());
+        assert!(store.user_authenticate(&"own".into(), "stolen").await.unwrap().is_none());
+        settings.users.pop();
 
         // Named again: back with the password that is written now.
         settings.users.push(user("gone", Role::Dispatcher, "old", None));

@@ -1,6 +1,6 @@
 //! `hotline check`: the configuration with everything that it refers to, the ports and the database included.
 
-use super::calendar;
+use super::{calendar, staff};
 use crate::{
     clock::UnixMillis,
     config::{self, Report, Settings},
@@ -16,23 +16,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn check(path: Option<&Path>, data_dir: &Path, now: UnixMillis) -> Report {
     let (mut report, settings) = config::check(path, data_dir, now);
     if let Some(settings) = settings {
-        report.faults.extend(database_fault(&settings).await);
+        report.faults.extend(database_faults(&settings).await);
         report.warnings.extend(calendar::warning(&settings, now));
     }
     report
 }
 
-async fn database_fault(settings: &Settings) -> Option<Fault> {
+async fn database_faults(settings: &Settings) -> Vec<Fault> {
     let probing = Store::probe(settings.database_url.expose(), DatabaseUse::of(settings.sandbox));
     let (what, fix) = match tokio::time::timeout(PATIENCE, probing).await {
-        Ok(Ok(Probe::Ready | Probe::ToBeMade)) => return None,
+        Ok(Ok(Probe::Ready(kept))) => return staff::clashes(settings, &kept),
+        Ok(Ok(Probe::ToBeMade)) => return Vec::new(),
         Ok(Err(error)) => (format!("the database cannot be used (数据库不可用): {error}"), "see [database] url"),
         Err(_) => (
             format!("the database did not answer in {} s (数据库没有应答)", PATIENCE.as_secs()),
             "see whether it runs and can be reached from here",
         ),
     };
-    Some(Fault::new(&settings.file, Place::default(), what, fix))
+    vec![Fault::new(&settings.file, Place::default(), what, fix)]
 }
 
 #[cfg(test)]

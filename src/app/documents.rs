@@ -255,7 +255,7 @@ impl App {
         if text.is_none() && document == SETTINGS {
             return Err(AppError::Invalid("主配置文件不能删除".to_owned()));
         }
-        let _one = self.reloading.lock().await;
+        let mut planned = self.planned.lock().await;
         let rows = self.store.setting_version_list(&document).await?;
         let current = rows.first().map_or(0, |row| row.version);
         let seen = seen.ok_or(SettingsRefused::Unseen)?;
@@ -283,7 +283,7 @@ impl App {
             at: clock::now().wall,
         };
         let kept = match self.store.setting_version_add(row).await {
-            Ok(()) => self.take_up(configuration).await.map_err(not_reloaded),
+            Ok(()) => self.take_up(configuration, &mut planned).await.map_err(not_reloaded),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = kept {

@@ -9,7 +9,7 @@ use super::{App, accounts, reload::NotReloaded};
 use crate::{
     config::Settings,
     net::{clock, notify::Notifier},
-    store::{Footing, HotlineRow, Spool, Store, StoreError},
+    store::{Footing, HotlineRow, Spool, Store, StoreError, UserRow},
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -24,23 +24,39 @@ const SINCE: u64 = 1 << 32;
 /// Between two tries while the database is away; one in so many is told.
 const AGAIN: Duration = Duration::from_secs(1);
 const TOLD: u32 = 5;
+/// A count of changes that no database has.
+const NEVER: i64 = -1;
 /// How soon the service manager hears that the database was found.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What a start needs of the database: its users are those of the settings from here on, and these are its hotlines.
+/// What a start knows of the database.
+pub(super) struct Known {
+    /// Its hotlines.
+    pub hotlines: Vec<HotlineRow>,
+    /// The users whom it keeps itself.
+    pub kept: Vec<UserRow>,
+    /// How often these had been changed.
+    pub counted: i64,
+}
+
+/// What a start needs of the database; its users are those of the settings from here on, and those it keeps itself.
 ///
 /// # Errors
 /// The store's.
-pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Vec<HotlineRow>, StoreError> {
+pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Known, StoreError> {
+    // Counted before it is read: what is changed in between is taken up again.
+    let counted = store.user_changes().await?;
+    let kept = store.user_kept().await?;
     accounts::keep(store, settings).await?;
-    store.hotline_list().await
+    Ok(Known { hotlines: store.hotline_list().await?, kept, counted })
 }
 
-/// The same where the database is away: what was noted of it. No id and no ticket number is given twice.
+/// The same where the database is away: what was noted of it. No id and no ticket number is given twice. The users whom
+/// it keeps itself are not known until it is there.
 ///
 /// # Errors
 /// The spool's.
-pub(super) async fn stand(store: &Store, spool: &Spool) -> Result<Vec<HotlineRow>, StoreError> {
+pub(super) async fn stand(store: &Store, spool: &Spool) -> Result<Known, StoreError> {
     let mut footing = spool.footing().await?;
     store.ids().pass(footing.highest_id.saturating_add(SINCE));
     let numbers = footing.numbers.take();
@@ -49,7 +65,7 @@ pub(super) async fn stand(store: &Store, spool: &Spool) -> Result<Vec<HotlineRow
     spool.footing_put(&footing).await?;
     // What an earlier run gave without the database waits in the spool still.
     store.number_lend(numbers, u32::try_from(spool.backlog()).unwrap_or(u32::MAX));
-    Ok(footing.hotlines)
+    Ok(Known { hotlines: footing.hotlines, kept: Vec::new(), counted: NEVER })
 }
 
 impl App {

@@ -1,7 +1,7 @@
 //! The settings in force: one whole, replaced at once when others take their place. Who works with them takes the whole
 //! at the beginning and keeps it to the end.
 
-use super::{AgentSeat, App, calendar, plan};
+use super::{AgentSeat, App, calendar, plan, staff::StaffAgent};
 use crate::{
     clock::UnixMillis,
     config::{QueueSettings, Settings},
@@ -19,7 +19,7 @@ use std::{
 pub struct InForce {
     /// The settings, with the old of what waits for a restart.
     pub settings: Settings,
-    /// All agents, by number.
+    /// All agents, by number, those of the database included.
     pub agents: HashMap<AgentNo, AgentSeat>,
     /// Deadlines and calendar.
     pub rules: Rules,
@@ -28,15 +28,20 @@ pub struct InForce {
 }
 
 impl InForce {
-    /// What follows from these settings at `now`.
-    pub fn new(settings: Settings, now: UnixMillis) -> Self {
-        let (agents, rules) = (plan::agent_seats(&settings), calendar::rules(&settings, now));
+    /// What follows from these settings at `now`, with these agents beside theirs.
+    pub(super) fn new(settings: Settings, staff: &[StaffAgent], now: UnixMillis) -> Self {
+        let (agents, rules) = (plan::agent_seats(&settings, staff), calendar::rules(&settings, now));
         InForce { agents, rules, settings, former_lanes: Vec::new() }
     }
 
+    /// The same settings with these agents beside theirs.
+    pub(super) fn staffed(&self, staff: &[StaffAgent]) -> Self {
+        InForce { agents: plan::agent_seats(&self.settings, staff), ..self.clone() }
+    }
+
     /// What follows from settings that take the place of these.
-    pub fn next(&self, settings: Settings, now: UnixMillis) -> Self {
-        let next = InForce::new(settings, now);
+    pub(super) fn next(&self, settings: Settings, staff: &[StaffAgent], now: UnixMillis) -> Self {
+        let next = InForce::new(settings, staff, now);
         let named = |lane: &&QueueSettings| next.settings.queues.iter().any(|queue| queue.name == lane.name);
         let former_lanes = self.queues().filter(|lane| lane.private && !named(lane)).cloned().collect();
         InForce { former_lanes, ..next }

@@ -1,32 +1,33 @@
 //! Private lanes, such as 12388: seats, keys and a line of their own, hidden from every other role, the administrator
 //! included (监察委专席).
 
-use super::{App, events::Audience, permissions::Thing};
+use super::{AgentSeat, App, events::Audience, permissions::Thing};
 use crate::{
-    config::{AgentSettings, QueueSettings},
+    config::QueueSettings,
     ids::{AgentNo, QueueName},
     ivr::Hours,
     net::clock,
     store::HotlineRow,
     ticket::Actor,
 };
+use std::collections::HashMap;
 
 /// Whether this agent serves a queue: all its skills are needed.
-fn serves(agent: &AgentSettings, queue: &QueueSettings) -> bool {
-    queue.skills.iter().all(|skill| agent.skills.contains_key(skill))
+fn serves(agent: &AgentSeat, queue: &QueueSettings) -> bool {
+    queue.skills.iter().all(|skill| agent.skills.iter().any(|(own, _)| own == skill))
 }
 
 /// Whether this user may know of a queue: of a private one only the agents who serve it.
-pub fn sees_queue(actor: &Actor, queue: &QueueSettings, agents: &[AgentSettings]) -> bool {
-    let own = |agent: &&AgentSettings| actor.agent.as_ref() == Some(&agent.number);
-    !queue.private || agents.iter().find(own).is_some_and(|agent| serves(agent, queue))
+pub fn sees_queue(actor: &Actor, queue: &QueueSettings, agents: &HashMap<AgentNo, AgentSeat>) -> bool {
+    let own = actor.agent.as_ref().and_then(|number| agents.get(number));
+    !queue.private || own.is_some_and(|agent| serves(agent, queue))
 }
 
 impl App {
     /// The queues of which this user may not know.
     pub fn hidden_queues(&self, actor: &Actor) -> Vec<QueueName> {
         let in_force = self.in_force();
-        let hidden = in_force.queues().filter(|queue| !sees_queue(actor, queue, &in_force.settings.agents));
+        let hidden = in_force.queues().filter(|queue| !sees_queue(actor, queue, &in_force.agents));
         hidden.map(|queue| queue.name.clone()).collect()
     }
 
@@ -52,8 +53,8 @@ impl App {
         match in_force.queues().find(|own| own.name == *queue && own.private) {
             None => Audience::All(Thing::Queues),
             Some(lane) => {
-                let staff = in_force.settings.agents.iter().filter(|agent| serves(agent, lane));
-                Audience::Lane(staff.map(|agent| agent.number.clone()).collect::<Vec<AgentNo>>())
+                let staff = in_force.agents.iter().filter(|(_, agent)| serves(agent, lane));
+                Audience::Lane(staff.map(|(number, _)| number.clone()).collect())
             }
         }
     }
@@ -62,14 +63,15 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Settings, ticket::Role};
+    use crate::{app::plan, config::Settings, ticket::Role};
     use std::path::Path;
 
     #[test]
     fn a_private_lane_is_seen_by_its_own_agents_alone() {
         let settings = Settings::sandbox(Path::new("data"));
+        let agents = plan::agent_seats(&settings, &[]);
         let seen = |actor: &Actor| -> Vec<String> {
-            let queues = settings.queues.iter().filter(|queue| sees_queue(actor, queue, &settings.agents));
+            let queues = settings.queues.iter().filter(|queue| sees_queue(actor, queue, &agents));
             queues.map(|queue| queue.name.to_string()).collect()
         };
         for role in Role::ALL {
@@ -78,8 +80,8 @@ mod tests {
         let agent = |number: &str| Actor { agent: Some(number.into()), ..Actor::centre(Role::Agent, number) };
         assert_eq!(seen(&agent("8001")), ["general", "english"]);
         assert_eq!(seen(&agent("8020")), ["general", "english", "lane_12388"]);
-        let lane: Vec<_> = settings.agents.iter().filter(|agent| serves(agent, &settings.queues[2])).collect();
-        assert_eq!(lane.iter().map(|agent| agent.number.as_str()).collect::<Vec<_>>(), ["8020"]);
-        assert!(!serves(lane[0], &settings.queues[0]), "and is never rung for other calls");
+        let lane: Vec<_> = agents.iter().filter(|(_, agent)| serves(agent, &settings.queues[2])).collect();
+        assert_eq!(lane.iter().map(|(number, _)| number.as_str()).collect::<Vec<_>>(), ["8020"]);
+        assert!(!serves(lane[0].1, &settings.queues[0]), "and is never rung for other calls");
     }
 }

@@ -33,11 +33,13 @@ pub mod recovery;
 pub mod reload;
 pub mod setup;
 pub mod signs;
+mod staff;
 mod story;
 pub mod switch;
 pub mod switch_task;
 pub mod ticket_view;
 pub mod tickets;
+pub mod users;
 pub mod view;
 mod watch;
 
@@ -77,8 +79,8 @@ pub struct App {
     pub source: reload::Source,
     /// Requests a second of one session, as the settings in force say.
     pub max_rate: Arc<AtomicU32>,
-    /// Settings change one at a time.
-    reloading: tokio::sync::Mutex<()>,
+    /// What the settings came to, without the database's agents; who holds it changes what is in force, one at a time.
+    planned: tokio::sync::Mutex<plan::Planned>,
     standings: reload::SharedStandings,
     /// Where new ids come from.
     pub ids: IdGen,

@@ -3,8 +3,9 @@
 use super::{
     AgentSeat,
     certificates::Certificates,
+    staff::StaffAgent,
     switch::{self, Change, Config, HotlineEntry, Profile, RouteTo},
-    switch_task::Listen,
+    switch_task::{Addresses, Listen},
 };
 use crate::{
     acd::{self, reconfigure::Rostered},
@@ -13,7 +14,7 @@ use crate::{
         topology::RING_BACK,
     },
     config::{Auth, Configuration, DigestAlgorithm, ProfileKind, QueueSettings, Settings, Target, Transport, settings},
-    ids::{AgentNo, HotlineNo, QueueName},
+    ids::{AgentNo, Extension, HotlineNo, QueueName},
     media::{
         clip::Clip,
         engine::{IpNet, LearnPolicy},
@@ -24,7 +25,7 @@ use crate::{
         endpoint::HostPort,
         registrar::RegistrarConfig,
     },
-    store::HotlineRow,
+    store::{HotlineRow, OnRegister},
 };
 use anyhow::Context;
 use std::{
@@ -35,6 +36,41 @@ use std::{
     time::Duration,
 };
 use tokio::runtime::Handle;
+
+/// What a configuration came to.
+pub struct Planned {
+    /// What the switch takes, without the database's agents.
+    pub change: Change,
+    /// Where SIP listens.
+    pub addresses: Addresses,
+}
+
+/// The digest's realm of the agents' telephones.
+pub(super) fn realm(profiles: &[crate::config::Profile]) -> String {
+    let agents = profiles.iter().find(|profile| profile.kind == ProfileKind::Agents);
+    agents.map(|profile| profile.realm.clone()).unwrap_or_else(|| "hotline".to_owned())
+}
+
+/// A change with the database's agents added.
+pub(super) fn with_staff(mut change: Change, staff: &[StaffAgent]) -> Change {
+    let config = Arc::make_mut(&mut change.config);
+    for StaffAgent { number, seat, secret } in staff {
+        let own = Rostered { extension: seat.extension.clone(), skills: seat.skills.clone() };
+        change.roster.insert(number.clone(), own);
+        if let Some(secret) = secret {
+            config.credentials.insert(seat.extension.as_str().to_owned(), secret.clone());
+        }
+        if seat.on_register != OnRegister::Nothing {
+            let (skills, ready) = (levels(&seat.skills), seat.on_register == OnRegister::Ready);
+            config.seats.insert(seat.extension.clone(), switch::Seat { agent: number.clone(), skills, ready });
+        }
+    }
+    change
+}
+
+fn levels(skills: &BTreeMap<String, u8>) -> Vec<(String, u8)> {
+    skills.iter().map(|(skill, level)| (skill.clone(), *level)).collect()
+}
 
 /// Everything that the switch takes of a configuration.
 ///
@@ -128,8 +164,7 @@ fn switch_config(
     clips: Arc<Clips>,
     hotlines: HashMap<HotlineNo, HotlineEntry>,
 ) -> anyhow::Result<Config> {
-    let agents = profiles.iter().find(|profile| profile.kind == ProfileKind::Agents);
-    let realm = agents.map(|profile| profile.realm.clone()).unwrap_or_else(|| "hotline".to_owned());
+    let realm = realm(profiles);
     let secrets = |agent: &settings::AgentSettings| {
         let user = agent.extension.as_str().to_owned();
         (user.clone(), ha1(&user, &realm, agent.password.expose()))
@@ -163,7 +198,7 @@ fn switch_config(
 }
 
 fn switch_seat(agent: &settings::AgentSettings) -> (crate::ids::Extension, switch::Seat) {
-    let skills = agent.skills.iter().map(|(skill, level)| (skill.clone(), *level)).collect();
+    let skills = levels(&agent.skills);
     let seat = switch::Seat { agent: agent.number.clone(), skills, ready: agent.ready_on_register };
     (agent.extension.clone(), seat)
 }
@@ -222,12 +257,13 @@ pub fn queue_config(queue: &QueueSettings) -> acd::config::QueueConfig {
     }
 }
 
-pub(super) fn agent_seats(settings: &Settings) -> HashMap<AgentNo, AgentSeat> {
-    let seat = |agent: &settings::AgentSettings| {
-        let skills = agent.skills.iter().map(|(skill, level)| (skill.clone(), *level)).collect();
-        (agent.number.clone(), AgentSeat { extension: agent.extension.clone(), skills })
+pub(super) fn agent_seats(settings: &Settings, staff: &[StaffAgent]) -> HashMap<AgentNo, AgentSeat> {
+    let written = settings.agents.iter().map(|agent| (&agent.number, &agent.extension, &agent.skills));
+    let kept = staff.iter().map(|agent| (&agent.number, &agent.seat.extension, &agent.seat.skills));
+    let seat = |(number, extension, skills): (&AgentNo, &Extension, _)| {
+        (number.clone(), AgentSeat { extension: extension.clone(), skills: levels(skills) })
     };
-    settings.agents.iter().map(seat).collect()
+    written.chain(kept).map(seat).collect()
 }
 
 /// What a three-way call to each hotline leads to: the table's rows, and over them what the settings say.

@@ -10,7 +10,7 @@ use super::{
     App, accounts, calendar,
     events::Audience,
     permissions::Thing,
-    plan,
+    plan, staff,
     switch::Leftover,
     switch_task::{Ask, Overloaded, Standing},
     view::When,
@@ -122,7 +122,7 @@ impl fmt::Display for FaultView {
 pub struct Faults(pub Vec<FaultView>);
 
 impl Faults {
-    fn other(error: impl std::fmt::Display) -> Self {
+    pub(super) fn other(error: impl std::fmt::Display) -> Self {
         let message = format!("{error:#}");
         Faults(vec![FaultView { file: String::new(), line: 0, column: 0, message, fix: String::new() }])
     }
@@ -207,8 +207,8 @@ impl App {
     /// # Errors
     /// [`NotReloaded`]; what was in force before still is.
     pub async fn reload(self: &Arc<Self>) -> Result<(), NotReloaded> {
-        let _one = self.reloading.lock().await;
-        let result = self.reload_now().await;
+        let mut planned = self.planned.lock().await;
+        let result = self.reload_now(&mut planned).await;
         self.told(&result);
         if result.is_ok()
             && let Err(error) = self.keep_versions().await
@@ -219,42 +219,55 @@ impl App {
         result
     }
 
-    async fn reload_now(self: &Arc<Self>) -> Result<(), NotReloaded> {
+    async fn reload_now(self: &Arc<Self>, planned: &mut plan::Planned) -> Result<(), NotReloaded> {
         let app = self.clone();
         let loaded = tokio::task::spawn_blocking(move || app.source.load()).await;
         let configuration = loaded.map_err(Faults::other)??;
-        self.take_up(configuration).await
+        self.take_up(configuration, planned).await
     }
 
-    /// Puts a sound configuration in force.
+    /// Puts a sound configuration in force in the place of what was planned before.
     ///
     /// # Errors
     /// [`NotReloaded`]; what was in force before still is.
-    pub(super) async fn take_up(self: &Arc<Self>, mut configuration: Configuration) -> Result<(), NotReloaded> {
+    pub(super) async fn take_up(
+        self: &Arc<Self>,
+        mut configuration: Configuration,
+        planned: &mut plan::Planned,
+    ) -> Result<(), NotReloaded> {
         let before = self.in_force();
         let now = clock::now();
         let pending = config::keep_until_restart(&before.settings, &mut configuration.settings);
         let hotlines = self.store.hotline_list().await?;
+        let kept = self.store.user_kept().await?;
+        let clashes = staff::clashes(&configuration.settings, &kept);
+        if !clashes.is_empty() {
+            return Err(Faults::from(clashes).into());
+        }
         let unsound = self.certificates.reload(&configuration.settings, &configuration.profiles, now.wall);
         let listen = plan::listen(&configuration.profiles, &self.certificates, &self.runtime);
         let addresses = listen.addresses();
         let standing = self.standing().await?;
         // Clips are decoded and sockets bound where that may take its time.
-        let planned = tokio::task::spawn_blocking(move || {
+        let opened = tokio::task::spawn_blocking(move || {
             let change = plan::change(&configuration, hotlines)?;
             let new = listen.beyond(&standing.open);
             anyhow::Ok((change, Bound::open(&new.udp, new.streams)?, configuration))
         });
-        let (change, bound, configuration) = planned.await.map_err(Faults::other)?.map_err(Faults::other)?;
+        let (change, bound, configuration) = opened.await.map_err(Faults::other)?.map_err(Faults::other)?;
         let Configuration { settings, warnings, .. } = configuration;
+        let staff = staff::agents(kept, &change.config.realm);
+        let unregistered = staff::warnings(&staff, &change.config.realm);
         accounts::keep(&self.store, &settings).await?;
         let (reply, answer) = oneshot::channel();
-        self.switch.ask(Ask::Reconfigure { change: Box::new(change), listen: addresses, bound, reply }).await?;
+        let staffed = Box::new(plan::with_staff(change.clone(), &staff));
+        self.switch.ask(Ask::Reconfigure { change: staffed, listen: addresses.clone(), bound, reply }).await?;
         let leftover = answer.await.map_err(|_| Overloaded)?.map_err(Faults::other)?;
+        *planned = plan::Planned { change, addresses };
         if let Err(error) = (self.source.log)(&settings.log.filter) {
             tracing::warn!(%error, "the log filter stays as it was");
         }
-        let next = before.next(settings, now.wall);
+        let next = before.next(settings, &staff, now.wall);
         if let Some(what) = calendar::alarm(&next.rules, now.wall).filter(|_| !next.settings.sandbox) {
             tracing::warn!("{what}");
         }
@@ -267,7 +280,7 @@ impl App {
         standings.in_force_since = Some(now.wall);
         standings.pending = pending;
         standings.certificates = unsound.into_iter().map(FaultView::from).collect();
-        standings.warnings = warnings.iter().map(ToString::to_string).collect();
+        standings.warnings = warnings.iter().map(ToString::to_string).chain(unregistered).collect();
         Ok(())
     }
 

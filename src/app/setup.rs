@@ -10,8 +10,9 @@ use super::{
     live::Live,
     outbox::{self, Bell},
     plan,
-    reload::{Source, Standings},
+    reload::{Faults, Source, Standings},
     signs::Reports,
+    staff,
     switch::{Input, Parts},
     switch_task::{self, SwitchHandle},
     view, watch,
@@ -63,8 +64,21 @@ pub fn keep_time_zone(settings: &Settings) -> anyhow::Result<()> {
 /// The database is away, refuses, was used by a newer program, or belongs to a sandbox where this is none (or the other
 /// way round).
 pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
+    open(settings, true).await
+}
+
+/// The same for a command that makes no ticket.
+///
+/// # Errors
+/// As [`open_store`].
+pub async fn open_store_without_numbers(settings: &Settings) -> anyhow::Result<Store> {
+    open(settings, false).await
+}
+
+async fn open(settings: &Settings, numbers: bool) -> anyhow::Result<Store> {
     let now = clock::now().wall;
-    let store = Store::open(settings.database_url.expose(), options(settings, now), now)
+    let options = StoreOptions { numbers, ..options(settings, now) };
+    let store = Store::open(settings.database_url.expose(), options, now)
         .await
         .context("the database cannot be opened: see [database] url")?;
     store.claim_for(DatabaseUse::of(settings.sandbox)).await?;
@@ -102,10 +116,6 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     let settings = configuration.settings.clone();
     keep_time_zone(&settings)?;
     let now = clock::now();
-    let in_force = InForce::new(settings.clone(), now.wall);
-    if let Some(what) = calendar::alarm(&in_force.rules, now.wall).filter(|_| !settings.sandbox) {
-        tracing::warn!("{what}");
-    }
     let key = recording_key(&settings)?;
     let certificates = Certificates::load(&settings, &configuration.profiles, now.wall)?;
     let (spool, recovered) =
@@ -117,21 +127,36 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     for (leg, ..) in &recovered.dialogs {
         ids.pass(leg.0);
     }
-    let (hotlines, without_database) = match footing::begin(&store, &settings).await {
+    let (known, without_database) = match footing::begin(&store, &settings).await {
         Err(error) if error.is_unavailable() && !settings.sandbox => (footing::stand(&store, &spool).await?, true),
         known => (known?, false),
     };
     let first = ids.next();
+    let clashes = staff::clashes(&settings, &known.kept);
+    if !clashes.is_empty() {
+        return Err(Faults::from(clashes).into());
+    }
+    let change = plan::change(&configuration, known.hotlines)?;
+    let staff = staff::agents(known.kept, &change.config.realm);
+    for warning in staff::warnings(&staff, &change.config.realm) {
+        tracing::warn!("{warning}");
+    }
+    let in_force = InForce::new(settings.clone(), &staff, now.wall);
+    if let Some(what) = calendar::alarm(&in_force.rules, now.wall).filter(|_| !settings.sandbox) {
+        tracing::warn!("{what}");
+    }
 
     let (switch, inbox) = SwitchHandle::new();
     let (agent_log, changes) = tokio::sync::mpsc::channel(agents::LOG_MAILBOX);
     tokio::spawn(agents::keep_log(store.clone(), changes));
     let media = start_media(&settings, key.clone(), &switch)?;
+    let listen = plan::listen(&configuration.profiles, &certificates, &tokio::runtime::Handle::current());
+    let planned = plan::Planned { change: change.clone(), addresses: listen.addresses() };
     let app = Arc::new(App {
         in_force: RwLock::new(Arc::new(in_force)),
         source,
         max_rate: Arc::new(settings.api.max_rate.into()),
-        reloading: tokio::sync::Mutex::default(),
+        planned: tokio::sync::Mutex::new(planned),
         standings: std::sync::Mutex::new(Standings { in_force_since: Some(now.wall), ..Standings::default() }),
         ids: ids.clone(),
         live: Live::default(),
@@ -154,8 +179,7 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
         store: store.clone(),
     });
 
-    let listen = plan::listen(&configuration.profiles, &app.certificates, &app.runtime);
-    let change = plan::change(&configuration, hotlines)?;
+    let change = plan::with_staff(change, &staff);
     let mut rng = StdRng::from_os_rng();
     let epoch = now.wall.0.max(0) as u64;
     let acd = acd::config::Config { epoch, queues: change.queues, agents: acd::config::AgentRules::default() };
@@ -186,6 +210,7 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     tokio::spawn(footing::keep(app.clone()));
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(watch::run(app.clone()));
+    tokio::spawn(staff::follow(app.clone(), known.counted));
     Ok(app)
 }
 

@@ -6,7 +6,11 @@ use super::{
     limits::{Limits, Origin},
     problem::Problem,
 };
-use crate::{app::view::When, ids::UserName, net::clock};
+use crate::{
+    app::{users::LONGEST, view::When},
+    ids::UserName,
+    net::clock,
+};
 use axum::{
     Extension, Json,
     extract::State,
@@ -40,9 +44,6 @@ struct SignedIn {
     /// Such as `agent`, `supervisor`, `dispatcher`, `unit_clerk`, `admin`.
     role: &'static str,
 }
-
-/// Bytes in a user's name, and in a password, at most.
-const LONGEST: usize = 256;
 
 /// Signs in: a bearer token, and the same as an HttpOnly cookie for the console.
 #[utoipa::path(post, path = "/sessions", tag = "sessions", request_body = SignIn,

@@ -1,7 +1,7 @@
 //! The audit log: a chain in which each row's hash covers the row before, so that a changed, removed or inserted row
 //! is found. Removing rows at the end is found by whoever noted the last hash.
 
-use super::{Page, Paged, Result, Store, sql::Columns, writer::Tx};
+use super::{Page, Paged, Result, Store, installation, sql::Columns, writer::Tx};
 use crate::clock::UnixMillis;
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
@@ -70,6 +70,8 @@ fn read(row: &AnyRow) -> Result<AuditRow> {
 
 /// Adds a row behind the last one, within whatever else the transaction does.
 pub(super) async fn append(tx: &mut Tx, mut row: AuditRow) -> Result<AuditRow> {
+    // A command may write beside the program that runs: two links to one row would be one too many.
+    installation::count(tx, "audit").await?;
     let last =
         sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(&mut tx.conn).await?;
     let (seq, previous) = match last {

@@ -1,5 +1,6 @@
 //! What can go wrong with the database.
 
+use super::user::UserRefused;
 use crate::ticket::Rejected;
 use sqlx::error::{DatabaseError, ErrorKind};
 
@@ -18,6 +19,9 @@ pub enum StoreError {
     /// The ticket did not take the command.
     #[error("{0}")]
     Rejected(#[from] Rejected),
+    /// The user cannot be changed like that.
+    #[error(transparent)]
+    User(#[from] UserRefused),
     /// A newer program has used this database.
     #[error(
         "the database has schema {found} and this program knows {known} at most (数据库结构版本 {found},本程序只认识到 {known}): \

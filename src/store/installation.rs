@@ -1,4 +1,5 @@
-//! What a database is used for: a sandbox's accounts have public passwords, so it is never opened as anything else.
+//! What there is once in a database: what it is used for, since a sandbox's accounts have public passwords and it is never
+//! opened as anything else; and how often something was changed that a running program has to notice.
 
 use super::{Result, Store, StoreError, sql::Columns, writer::Tx};
 
@@ -52,6 +53,27 @@ impl Store {
     pub async fn claim_for(&self, wanted: DatabaseUse) -> Result<()> {
         self.write(move |tx| Box::pin(claim(tx, wanted))).await
     }
+
+    /// How often such a change was counted.
+    pub(super) async fn counted(&self, name: &'static str) -> Result<i64> {
+        let row = sqlx::query("SELECT CAST(value AS BIGINT) AS n FROM installation WHERE name = $1")
+            .bind(name)
+            .fetch_optional(self.reader())
+            .await?;
+        row.map_or(Ok(0), |row| row.int("n"))
+    }
+}
+
+/// Counts a change, within whatever else the transaction does; until it ends nobody else counts the same.
+pub(super) async fn count(tx: &mut Tx, name: &'static str) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO installation (name, value) VALUES ($1, '1') ON CONFLICT (name) DO UPDATE \
+         SET value = CAST(CAST(installation.value AS BIGINT) + 1 AS TEXT)",
+    )
+    .bind(name)
+    .execute(&mut tx.conn)
+    .await?;
+    Ok(())
 }
 
 /// Marks a new database, by the connection that writes.

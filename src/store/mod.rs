@@ -59,7 +59,9 @@ pub use self::{
     spool::{Footing, Recovered, RecoveredCall, Spool, SpoolCopy, SpooledWaiter},
     ticket::{Applying, TicketFilter},
     unit::UnitRow,
-    user::{UserRow, hash_password, hash_password_quickly, sip_ha1s},
+    user::{
+        Keeper, OnRegister, UserChange, UserRefused, UserRow, UserSeat, hash_password, hash_password_quickly, sip_ha1s,
+    },
 };
 
 use crate::{
@@ -97,11 +99,20 @@ pub struct StoreOptions {
     pub patience: Duration,
     /// Minutes that local time is ahead of UTC: days turn at local midnight.
     pub offset_minutes: i32,
+    /// Whether a block of ticket numbers is reserved; who makes no ticket needs none.
+    pub numbers: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { node: 1, readers: 4, write_queue: 1024, patience: Duration::from_secs(2), offset_minutes: 480 }
+        StoreOptions {
+            node: 1,
+            readers: 4,
+            write_queue: 1024,
+            patience: Duration::from_secs(2),
+            offset_minutes: 480,
+            numbers: true,
+        }
     }
 }
 
@@ -133,8 +144,11 @@ impl Store {
     pub async fn open(url: &str, options: StoreOptions, now: UnixMillis) -> Result<Store> {
         let opening = Opening::new(url, &options, None, now)?;
         let first = opening.run().await?;
+        let reserve = options.numbers;
         let store = Store::with(opening, Some(first), options).await?;
-        store.number_reserve(now).await?;
+        if reserve {
+            store.number_reserve(now).await?;
+        }
         Ok(store)
     }
 

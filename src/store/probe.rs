@@ -1,14 +1,14 @@
 //! Whether a database can be used, found out without writing to it.
 
-use super::{DatabaseUse, Result, SCHEMA_VERSION, Store, StoreError, schema, sql::Columns};
+use super::{DatabaseUse, Result, SCHEMA_VERSION, Store, StoreError, UserRow, schema, sql::Columns, user};
 use sqlx::{AnyConnection, Connection, any::install_default_drivers};
 use std::path::Path;
 
 /// What a database that can be used is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
-    /// It answers.
-    Ready,
+    /// It answers, and keeps these users.
+    Ready(Vec<UserRow>),
     /// A SQLite file that is not there yet and will be made at start-up.
     ToBeMade,
 }
@@ -30,6 +30,7 @@ impl Store {
         }
         let mut conn = AnyConnection::connect(&reading).await?;
         let names = schema::tables(&mut conn, url.starts_with("sqlite:")).await?;
+        let mut kept = Vec::new();
         let has = |table: &str| names.iter().any(|name| name == table);
         if has("schema_version") {
             let row =
@@ -37,6 +38,10 @@ impl Store {
             let found = row.int("n")?;
             if found > SCHEMA_VERSION {
                 return Err(StoreError::SchemaNewer { found, known: SCHEMA_VERSION });
+            }
+            // An older database keeps none yet.
+            if found == SCHEMA_VERSION {
+                kept = user::kept(&mut conn).await?;
             }
         }
         if has("installation") {
@@ -46,7 +51,7 @@ impl Store {
         }
         // What is left of the connection is of no interest.
         let _ = conn.close().await;
-        Ok(Probe::Ready)
+        Ok(Probe::Ready(kept))
     }
 }
 

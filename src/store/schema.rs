@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_installation.sql"),
     include_str!("migrations/0003_setting_version.sql"),
+    include_str!("migrations/0004_kept_users.sql"),
 ];
 
 /// The schema that this program writes.

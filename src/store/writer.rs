@@ -1,7 +1,7 @@
 //! The one task that writes.
 //!
 //! Callers hand it work; it runs all that waits, up to a bound, in one transaction, each in a savepoint of its own, and
-//! answers only after the commit. So one fsync serves many callers, and SQLite never sees two writers. Where the
+//! answers only after the commit. So one fsync serves many callers, and SQLite sees one writer of each program. Where the
 //! database is away, work is answered with `Unavailable` at once until a new connection stands.
 
 use super::{Result, StoreError, StoreOptions, event::StoredEvent, opening::Opening, sql::Columns};
@@ -34,6 +34,7 @@ pub(super) struct Tx {
     pub(super) conn: AnyConnection,
     next_event: i64,
     fresh: Vec<Arc<StoredEvent>>,
+    begin: &'static str,
 }
 
 impl Tx {
@@ -261,7 +262,7 @@ async fn transaction(
     closing: &mut Option<oneshot::Sender<()>>,
 ) -> std::result::Result<(), String> {
     let began = Instant::now();
-    tx.conn.execute("BEGIN").await.map_err(|error| error.to_string())?;
+    tx.conn.execute(tx.begin).await.map_err(|error| error.to_string())?;
     while let Some(job) = done.last_mut() {
         run_one(tx, job.as_mut()).await?;
         if done.len() >= BATCH || began.elapsed() >= BATCH_TIME {
@@ -300,10 +301,14 @@ async fn run_one(tx: &mut Tx, job: &mut dyn Job) -> std::result::Result<(), Stri
 /// The writing connection.
 pub(super) async fn connect(url: &str) -> Result<Tx> {
     let mut conn = AnyConnection::connect(url).await?;
-    if url.starts_with("sqlite:") {
+    let is_sqlite = url.starts_with("sqlite:");
+    if is_sqlite {
         super::schema::sqlite_settings(&mut conn).await?;
     }
+    // SQLite waits for a command that writes beside the program only where a transaction says from the first that it
+    // will write.
+    let begin = if is_sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
     let row = sqlx::query("SELECT COALESCE(max(id), 0) AS n FROM event").fetch_one(&mut conn).await?;
     let next_event = row.int("n")?;
-    Ok(Tx { conn, next_event, fresh: Vec::new() })
+    Ok(Tx { conn, next_event, fresh: Vec::new(), begin })
 }

@@ -361,6 +361,26 @@ impl Role {
         }
     }
 
+    /// The name on screens.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            Role::Agent => "话务员",
+            Role::Supervisor => "班长",
+            Role::Dispatcher => "派单员",
+            Role::Reviewer => "审核员",
+            Role::FollowUpAgent => "回访员",
+            Role::SupervisionOfficer => "督办员",
+            Role::QualityChecker => "质检员",
+            Role::KnowledgeEditor => "知识库管理员",
+            Role::Collector => "采集员",
+            Role::Auditor => "审计员",
+            Role::UnitClerk => "承办单位经办人",
+            Role::UnitHead => "承办单位负责人",
+            Role::Admin => "系统管理员",
+            Role::System => "系统",
+        }
+    }
+
     /// The role of this name.
     pub fn from_name(name: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.name() == name)

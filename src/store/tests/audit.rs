@@ -34,3 +34,24 @@ fn a_changed_audit_row_is_found() {
         change("DELETE FROM audit WHERE seq >= $1 - 1").await;
     });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_programs_write_one_audit_log() {
+    let folder = Folder::new();
+    for url in fresh(&folder).await {
+        let (one, other) = (open(&url).await, open(&url).await);
+        let write = |store: Store, who: &'static str| {
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    store.audit_append(who, "a", &n.to_string(), "", now()).await.unwrap();
+                }
+            })
+        };
+        let (first, second) = (write(one.clone(), "one"), write(other.clone(), "other"));
+        first.await.unwrap();
+        second.await.unwrap();
+        assert!(matches!(one.audit_verify().await.unwrap(), AuditVerdict::Whole { rows: 100, .. }));
+        one.close().await;
+        other.close().await;
+    }
+}

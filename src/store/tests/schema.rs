@@ -47,7 +47,7 @@ async fn an_old_schema_is_brought_forward_after_a_backup() {
         assert_eq!(schema_version(&url).await.unwrap().unwrap_or(0), 0);
         assert!(database_is_empty(&url).await.unwrap());
         let probed = Store::probe(&url, DatabaseUse::Centre).await.unwrap();
-        assert_eq!(probed, if is_sqlite { Probe::ToBeMade } else { Probe::Ready });
+        assert_eq!(probed, if is_sqlite { Probe::ToBeMade } else { Probe::Ready(Vec::new()) });
         Loading::begin(&url, 1, "1", now()).await.unwrap().commit().await.unwrap();
         assert_eq!(schema_version(&url).await.unwrap(), Some(1));
         if is_sqlite {
