@@ -75,6 +75,8 @@ pub struct DocumentView {
     pub entry: DocumentEntry,
     /// The whole text; secrets that are written plainly are shown as `<unchanged>`.
     pub text: String,
+    /// Settings of all documents that were changed and take effect after a restart.
+    pub pending_restart: Vec<String>,
 }
 
 /// A recording that flows play.
@@ -166,6 +168,11 @@ impl App {
         }
     }
 
+    fn document_view(&self, document: String, latest: Option<&SettingVersionRow>, text: String) -> DocumentView {
+        let pending_restart = self.standings().pending.clone();
+        DocumentView { entry: self.entry(document, latest), text, pending_restart }
+    }
+
     /// The settings as a whole.
     ///
     /// # Errors
@@ -194,7 +201,7 @@ impl App {
         self.file_of(document)?;
         let text = self.text_of(document).ok_or(AppError::NotFound("配置文件"))?;
         let rows = self.store.setting_version_list(document).await?;
-        Ok(DocumentView { entry: self.entry(document.to_owned(), rows.first()), text: conceal::conceal(&text) })
+        Ok(self.document_view(document.to_owned(), rows.first(), conceal::conceal(&text)))
     }
 
     /// The versions of a document, the latest first.
@@ -300,7 +307,7 @@ impl App {
             Some(_) => self.settings_get(actor, &document).await,
             None => {
                 let rows = self.store.setting_version_list(&document).await?;
-                Ok(DocumentView { entry: self.entry(document, rows.first()), text: String::new() })
+                Ok(self.document_view(document, rows.first(), String::new()))
             }
         };
         self.publish_settings().await;

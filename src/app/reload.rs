@@ -166,7 +166,7 @@ pub struct Standings {
     /// Certificates that were not taken up: the old ones are shown.
     pub certificates: Vec<FaultView>,
     /// What takes effect after a restart.
-    pub pending: Vec<&'static str>,
+    pub pending: Vec<String>,
     /// What works and is against good practice.
     pub warnings: Vec<String>,
 }
@@ -237,7 +237,14 @@ impl App {
     ) -> Result<(), NotReloaded> {
         let before = self.in_force();
         let now = clock::now();
-        let pending = config::keep_until_restart(&before.settings, &mut configuration.settings);
+        let kept_back = config::keep_until_restart(&before.settings, &mut configuration.settings);
+        let mut pending: Vec<String> = kept_back.into_iter().map(str::to_owned).collect();
+        let standing = self.standing().await?;
+        pending.extend(config::keep_transports(
+            &mut configuration.profiles,
+            &standing.open.streams,
+            &standing.open.tls,
+        ));
         let hotlines = self.store.hotline_list().await?;
         let kept = self.store.user_kept().await?;
         let clashes = staff::clashes(&configuration.settings, &kept);
@@ -247,7 +254,6 @@ impl App {
         let unsound = self.certificates.reload(&configuration.settings, &configuration.profiles, now.wall);
         let listen = plan::listen(&configuration.profiles, &self.certificates, &self.runtime);
         let addresses = listen.addresses();
-        let standing = self.standing().await?;
         // Clips are decoded and sockets bound where that may take its time.
         let opened = tokio::task::spawn_blocking(move || {
             let change = plan::change(&configuration, hotlines)?;
@@ -331,7 +337,7 @@ impl App {
             faulty: !standings.all_faults().is_empty(),
             faults: standings.all_faults(),
             warnings: standings.warnings,
-            pending_restart: standings.pending.into_iter().map(str::to_owned).collect(),
+            pending_restart: standings.pending,
             closing_queues: closing
                 .into_iter()
                 .map(|(queue, callers)| ClosingQueue { queue: queue.to_string(), callers })

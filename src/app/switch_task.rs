@@ -177,6 +177,8 @@ pub struct Addresses {
     pub udp: Vec<SocketAddr>,
     /// For connections, encrypted or not.
     pub streams: Vec<SocketAddr>,
+    /// Of these, for encrypted ones.
+    pub tls: Vec<SocketAddr>,
 }
 
 /// Where a change of the settings would begin.
@@ -191,8 +193,8 @@ pub struct Standing {
 impl Listen {
     /// All of them.
     pub fn addresses(&self) -> Addresses {
-        let tls = self.streams.tls.iter().map(|(address, _)| *address);
-        Addresses { udp: self.udp.clone(), streams: self.streams.tcp.iter().copied().chain(tls).collect() }
+        let tls: Vec<SocketAddr> = self.streams.tls.iter().map(|(address, _)| *address).collect();
+        Addresses { udp: self.udp.clone(), streams: self.streams.tcp.iter().chain(&tls).copied().collect(), tls }
     }
 
     /// What is not open yet.
@@ -375,7 +377,8 @@ impl Shell {
             }
             Ask::Standing(reply) => {
                 let udp = self.sockets.udp.local_addrs().collect();
-                let open = Addresses { udp, streams: self.sockets.connections.local_addrs() };
+                let connections = &self.sockets.connections;
+                let open = Addresses { udp, streams: connections.local_addrs(), tls: connections.encrypted() };
                 let _ = reply.send(Standing { leftover: self.switch.leftover(), open });
             }
             Ask::EndAll => self.switch.end_all(now),

@@ -30,6 +30,6 @@ pub use check::{
 pub use network::{Acl, Network};
 pub use number::NumberPattern;
 pub use profile::{Auth, DigestAlgorithm, Limits, Listener, NumberRoute, Profile, ProfileKind, Target, Transport};
-pub use restart::keep_until_restart;
+pub use restart::{keep_transports, keep_until_restart};
 pub use secret::Secret;
 pub use settings::{AgentSettings, HotlineSettings, QueueSettings, Settings, SmsSettings, UserSettings};

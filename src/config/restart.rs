@@ -1,6 +1,30 @@
 //! What a running program cannot change: named, and kept as it is until the next start.
 
-use super::settings::Settings;
+use super::{Profile, Transport, settings::Settings};
+use std::net::SocketAddr;
+
+/// Gives each listener of the profiles the transport of the socket that is open at its address: whoever talks over it
+/// holds the address, so that no other can be opened there. Names what differs, as it is written.
+pub fn keep_transports(profiles: &mut [Profile], streams: &[SocketAddr], tls: &[SocketAddr]) -> Vec<String> {
+    let mut pending = Vec::new();
+    for listener in profiles.iter_mut().flat_map(|profile| &mut profile.listen) {
+        let (written, address) = (listener.transport, listener.address);
+        let word = match written {
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Udp | Transport::Ws | Transport::Wss => continue,
+        };
+        if !streams.contains(&address) {
+            continue;
+        }
+        let open = if tls.contains(&address) { Transport::Tls } else { Transport::Tcp };
+        if open != written {
+            pending.push(format!("listen \"{word}:{address}\""));
+            listener.transport = open;
+        }
+    }
+    pending
+}
 
 /// Gives the old value back to everything in `new` that takes effect only when the program starts; names what differs,
 /// as it is written in `hotline.toml`.
@@ -62,6 +86,20 @@ mod tests {
 
     const SMS: &str =
         "[sms]\nhost = \"127.0.0.1\"\nport = 2775\nsystem_id = \"a\"\npassword = \"b\"\nsource = \"106\"\n";
+
+    #[test]
+    fn an_address_keeps_its_transport_until_a_restart() {
+        let text = "name = \"agents\"\nkind = \"agents\"\nallow = [\"127.0.0.0/8\"]\n\
+                    listen = [\"udp:127.0.0.1:5070\", \"tls:127.0.0.1:5070\", \"tcp:127.0.0.1:5071\", \"tls:127.0.0.1:5072\"]\n";
+        let mut profiles = vec![Profile::parse(text, "agents.toml").unwrap_or_else(|faults| panic!("{faults:#?}"))];
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let (streams, tls) = ([at(5070), at(5071)], [at(5071)]);
+        let pending = keep_transports(&mut profiles, &streams, &tls);
+        assert_eq!(pending, ["listen \"tls:127.0.0.1:5070\"", "listen \"tcp:127.0.0.1:5071\""]);
+        let kept: Vec<_> = profiles[0].listen.iter().map(|listener| listener.transport).collect();
+        assert_eq!(kept, [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Tls]);
+        assert!(keep_transports(&mut profiles, &streams, &tls).is_empty());
+    }
 
     #[test]
     fn what_waits_for_a_restart_is_named_and_kept() {

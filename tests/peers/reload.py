@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import time
 
 from lib import LINEAR, Failed, Hotline, check, free_ports, level_at, tone, until, write_wav
@@ -236,6 +238,48 @@ def survives(hotline, good):
     (hotline.folder / "hotline.toml").write_text(good)
 
 
+def waits_for_a_restart(hotline, good):
+    """An address that changes from TCP to TLS in place, and the SMS centre: named, and in force after the restart alone."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", hotline.folder / "tls.key",
+                    "-out", hotline.folder / "tls.pem"], check=True, capture_output=True)
+    (hotline.folder / "tls.key").chmod(0o600)
+    centre = free_ports(1)[0]
+    path, token = "/api/v1/settings/configuration/hotline.toml", hotline.sign_in()
+    shown = json.loads(hotline.ask("GET", path, token=token)[2])
+    old, new = f'"tcp:127.0.0.1:{hotline.agents}"', f'"tls:127.0.0.1:{hotline.agents}"'
+    sms = f'[sms]\nhost = "127.0.0.1"\nport = {centre}\nsystem_id = "a"\npassword = "b"\nsource = "106"\n'
+    text = shown["text"].replace(old, new).replace("[[queue]]", f'[tls]\ncertificate = "tls.pem"\nkey = "tls.key"\n{sms}[[queue]]', 1)
+    status, _, body = hotline.ask("PUT", path, {"text": text}, token, seen=shown["version"])
+    wanted = ["[sms]", f"listen {new}"]
+    check("TCP made TLS in place, and an SMS centre: the answer says that they wait for a restart", status == 200
+          and json.loads(body)["pending_restart"] == wanted, body.decode()[-200:] if status != 200 else wanted)
+    state = json.loads(hotline.ask("GET", "/api/v1/settings", token=token)[2])
+    check("so do GET, readyz and the log", state["pending_restart"] == wanted and all(
+        f"{what}: takes effect after a restart" in said(hotline) and what in settings(hotline)[1]["detail"] for what in wanted))
+    check("until then the address speaks TCP", not speaks_tls(hotline))
+    hotline.stop()
+    hotline.start()
+    token = hotline.sign_in()
+    check("after it, TLS", speaks_tls(hotline))
+    check("and nothing waits any more", json.loads(hotline.ask("GET", "/api/v1/settings", token=token)[2])["pending_restart"] == [])
+    (hotline.folder / "hotline.toml").write_text(good)
+    reloaded(hotline, "ok")
+    check("made TCP again in place: the same", f'listen {old}: takes effect after a restart' in said(hotline)
+          and "[sms]: takes effect after a restart" in said(hotline) and speaks_tls(hotline))
+
+
+def speaks_tls(hotline):
+    """Whether a handshake comes about at the agents' address for connections."""
+    context = ssl.create_default_context(cafile=hotline.folder / "tls.pem")
+    try:
+        with socket.create_connection(("127.0.0.1", hotline.agents), timeout=2) as plain, \
+                context.wrap_socket(plain, server_hostname="127.0.0.1"):
+            return True
+    except OSError:
+        return False
+
+
 def main():
     print("settings that change while people call" + (", PostgreSQL" if os.environ.get("HOTLINE_TEST_DATABASE") == "postgres" else ""))
     hotline = Hotline()
@@ -252,6 +296,7 @@ def main():
         by_the_api(hotline, legs, good)
         limits_and_listeners(hotline, legs, good)
         survives(hotline, good)
+        waits_for_a_restart(hotline, good)
         hotline.phones.stop()
     shutil.rmtree(hotline.folder, ignore_errors=True)
 

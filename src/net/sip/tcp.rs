@@ -116,7 +116,8 @@ impl Streams {
 #[derive(Clone)]
 pub struct Connections {
     shared: Arc<Shared>,
-    listeners: Vec<(SocketAddr, Arc<AbortOnDrop>)>,
+    /// Where, whether encrypted, and the task that accepts there.
+    listeners: Vec<(SocketAddr, bool, Arc<AbortOnDrop>)>,
 }
 
 /// A listener's task, which ends with it.
@@ -153,7 +154,7 @@ impl Connections {
             let listener = TcpListener::from_std(listener)?;
             let local = listener.local_addr()?;
             let task = tokio::spawn(accept(listener, local, self.shared.clone(), None));
-            self.listeners.push((local, Arc::new(AbortOnDrop(task.abort_handle()))));
+            self.listeners.push((local, false, Arc::new(AbortOnDrop(task.abort_handle()))));
         }
         for (listener, shown) in streams.tls {
             let _elsewhere = streams.runtime.enter();
@@ -161,14 +162,14 @@ impl Connections {
             let local = listener.local_addr()?;
             let acceptor = tls::acceptor(shown).map_err(io::Error::other)?;
             let task = streams.runtime.spawn(accept(listener, local, self.shared.clone(), Some(acceptor)));
-            self.listeners.push((local, Arc::new(AbortOnDrop(task.abort_handle()))));
+            self.listeners.push((local, true, Arc::new(AbortOnDrop(task.abort_handle()))));
         }
         Ok(())
     }
 
     /// Listens at this address no more, and closes the connections that came there.
     pub fn close(&mut self, local: SocketAddr) {
-        self.listeners.retain(|(address, _)| *address != local);
+        self.listeners.retain(|(address, ..)| *address != local);
         self.shared.table().close(local);
     }
 
@@ -179,7 +180,12 @@ impl Connections {
 
     /// The addresses bound.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|(address, _)| *address).collect()
+        self.listeners.iter().map(|(address, ..)| *address).collect()
+    }
+
+    /// Of these, where connections are encrypted.
+    pub fn encrypted(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter(|(_, encrypted, _)| *encrypted).map(|(address, ..)| *address).collect()
     }
 
     /// How many connections are open.
