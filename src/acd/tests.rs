@@ -8,6 +8,8 @@ use super::snapshot::{AgentSnapshot, QueueSnapshot};
 use super::*;
 use rand::SeedableRng;
 
+mod changes;
+
 const MORNING: i64 = 1_700_000_000_000;
 
 fn seconds(seconds: u64) -> Duration {
@@ -731,6 +733,35 @@ fn figures_count_each_caller_once() {
     assert_eq!(house.agent(8001).calls_today, 3);
     house.acd.new_day(house.now);
     assert_eq!((house.queue("general").today.offered, house.agent(8001).calls_today), (0, 0));
+}
+
+#[test]
+fn the_last_moment_of_the_service_level_is_within_it() {
+    let mut house = House::with_agents(QueueConfig { service_level: seconds(15), ..general() }, 1);
+    for (caller, waited, within) in [(1, 15, 1), (2, 16, 1)] {
+        house.queues_up(caller);
+        house.pass(waited);
+        house.answers(caller);
+        house.releases(8001, caller);
+        assert_eq!(house.queue("general").today.answered_within_sl, within, "after {waited} s");
+    }
+}
+
+#[test]
+fn the_longest_wait_is_that_of_one_who_still_waits() {
+    let mut house = House::with_agents(general(), 0);
+    for caller in 1..=3 {
+        house.queues_up(caller);
+        house.pass(10);
+    }
+    assert_eq!(house.queue("general").longest_wait_ms, 30_000);
+    house.tell(Input::Leave { call: call(1) }).unwrap();
+    assert_eq!(house.queue("general").longest_wait_ms, 20_000, "the first one left");
+    house.signs_in(8001);
+    house.answers(2);
+    assert_eq!(house.queue("general").longest_wait_ms, 10_000, "the second one talks");
+    house.tell(Input::Leave { call: call(3) }).unwrap();
+    assert_eq!(house.queue("general").longest_wait_ms, 0);
 }
 
 #[test]
