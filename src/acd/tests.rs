@@ -682,6 +682,11 @@ fn a_full_an_empty_and_an_unknown_queue_send_on_at_once() {
     house.enqueue(4, "nowhere", 0, false);
     assert_eq!(house.overflowed(4), Some(Overflow::NoSuchQueue));
 
+    let mut house = House::with_agents(QueueConfig { max_len: Some(2), ..general() }, 1);
+    (1..=3).for_each(|caller| house.queues_up(caller));
+    assert_eq!((house.offer(1).1, house.order()), (8001, vec![2]));
+    assert_eq!(house.overflowed(3), Some(Overflow::Full), "one for whom a phone rings counts");
+
     let staffed = QueueConfig { join_empty: Staffing::SignedIn, leave_empty: Staffing::Ready, ..general() };
     let mut house = House::with_agents(staffed, 0);
     house.queues_up(1);
@@ -698,6 +703,23 @@ fn a_full_an_empty_and_an_unknown_queue_send_on_at_once() {
 }
 
 #[test]
+fn an_estimate_shares_the_usual_handling_among_those_who_are_ready() {
+    let mut house = House::with_agents(general(), 2);
+    assert_eq!(house.queue("general").estimate_ms, None, "nothing to judge by");
+    for (caller, secs) in [(1, 80), (2, 160)] {
+        house.queues_up(caller);
+        let agent = house.answers(caller);
+        house.pass(secs);
+        house.releases(agent, caller);
+    }
+    assert_eq!(house.queue("general").estimate_ms, Some(45_000), "90 s on average, two agents");
+    house.sets(8001, lunch()).unwrap();
+    assert_eq!(house.queue("general").estimate_ms, Some(90_000));
+    house.sets(8002, lunch()).unwrap();
+    assert_eq!(house.queue("general").estimate_ms, None, "nobody is ready");
+}
+
+#[test]
 fn an_estimated_wait_may_dissuade() {
     let mut house = House::with_agents(QueueConfig { dissuade_when: Some(seconds(100)), ..general() }, 1);
     house.queues_up(1);
@@ -709,6 +731,10 @@ fn an_estimated_wait_may_dissuade() {
     assert_eq!((house.overflowed(3), house.order()), (None, vec![3]));
     house.queues_up(4);
     assert_eq!(house.overflowed(4), Some(Overflow::Full), "two to be handled before it, 60 s each");
+    house.tell(Input::Leave { call: call(3) }).unwrap();
+    house.sets_queues(vec![QueueConfig { dissuade_when: Some(seconds(30)), ..general() }]);
+    house.queues_up(5);
+    assert_eq!((house.overflowed(5), house.order()), (None, vec![5]), "the first who waits is never refused");
 }
 
 #[test]

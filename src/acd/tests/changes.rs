@@ -3,8 +3,11 @@
 use super::*;
 use crate::acd::reconfigure::{Leftover, Rostered};
 
-fn roster(agents: &[(u64, &str, &[(&str, u8)])]) -> BTreeMap<AgentNo, Rostered> {
-    let rostered = |&(agent, seat, skills): &(u64, &str, &[(&str, u8)])| {
+/// An agent, its seat and its skills.
+type Seat<'a> = (u64, &'a str, &'a [(&'a str, u8)]);
+
+fn roster(agents: &[Seat<'_>]) -> BTreeMap<AgentNo, Rostered> {
+    let rostered = |&(agent, seat, skills): &Seat<'_>| {
         let skills = skills.iter().map(|&(skill, level)| (skill.to_owned(), level)).collect();
         (number(agent), Rostered { extension: seat.into(), skills })
     };
@@ -12,7 +15,7 @@ fn roster(agents: &[(u64, &str, &[(&str, u8)])]) -> BTreeMap<AgentNo, Rostered> 
 }
 
 impl House {
-    fn sets_queues(&mut self, queues: Vec<QueueConfig>) {
+    pub(super) fn sets_queues(&mut self, queues: Vec<QueueConfig>) {
         self.acd.set_queues(self.now, queues).unwrap();
         self.listen();
     }
@@ -104,6 +107,15 @@ fn a_queue_that_is_gone_serves_who_waits_and_takes_nobody_else() {
     assert!(!house.queue("english").closing);
     assert_eq!(house.acd.queue_config(&"english".into()), Some(&QueueConfig::new("english")));
     assert_eq!(house.acd.queue_config(&"nowhere".into()), None);
+}
+
+#[test]
+fn who_is_signed_in_serves_a_new_queue_at_once() {
+    let mut house = House::with_agents(general(), 1);
+    house.sets_queues(vec![general(), QueueConfig::new("flood")]);
+    house.enqueue(1, "flood", 0, false);
+    assert_eq!(house.offer(1).1, 8001);
+    assert_eq!(house.queue("flood").agents_signed_in, 1);
 }
 
 #[test]
