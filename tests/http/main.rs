@@ -10,6 +10,7 @@ mod world;
 
 mod agents;
 mod alarms;
+mod callbacks;
 mod calls;
 mod documents;
 mod events;
