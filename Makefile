@@ -2,13 +2,13 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
-.PHONY: help test soak deps fmt lint unit walk scenario faults browser demo simulate fuzz bench run
+.PHONY: help test soak deps soak-deps fmt lint unit walk scenario faults browser demo simulate fuzz bench run
 
 help:
 	@echo "make run       the sandbox: dial sip:12345@127.0.0.1:5060, look at http://127.0.0.1:8080/"
 	@echo "make test      everything: format, lints, tests, scenarios with real peers and a browser, fuzzing, a short load"
-	@echo "make soak      what takes longer, for every night: each step of the demo broken in turn, an exercise of 30 minutes, ten minutes of fuzzing, faults,"
-	@echo "               an hour of the random walk"
+	@echo "make soak      what takes longer, for every night: the container, every panel and rule asked of a Prometheus, each step of the demo"
+	@echo "               broken in turn, an exercise of 30 minutes, ten minutes of fuzzing, faults, an hour of the random walk"
 	@echo "make walk      the random walk of calls, faults and clock steps alone (WALK=seconds, 120 unless told)"
 	@echo "make bench     the figures of docs/performance.md (BENCH=FOLDER names the measuring tools)"
 
@@ -18,7 +18,9 @@ run:
 test: deps fmt lint unit walk scenario faults browser demo simulate fuzz
 	@echo "all tests passed"
 
-soak: deps target/release/hotline
+soak: deps soak-deps target/release/hotline
+	tests/deploy container
+	python3 tests/operating/panels.py
 	tests/demo --all
 	tests/simulate soak
 	tests/fuzz 100
@@ -28,6 +30,10 @@ soak: deps target/release/hotline
 # What the tests need on a fresh Debian: sipp and baresip as peers, chromium and node. Needs root the first time.
 deps:
 	@tests/install-peers
+
+# What only the night needs: podman, debootstrap, Prometheus.
+soak-deps:
+	@tests/install-peers --soak
 
 fmt:
 	cargo fmt --check

@@ -301,7 +301,7 @@ async fn start(configuration: Configuration, metrics: PrometheusHandle, source: 
     for address in listen {
         listeners.push(http::bind(address).await?);
     }
-    let store = setup::open_store(&configuration.settings).await?;
+    let store = setup::open_store_or_wait(&configuration.settings).await?;
     let parties = if sandbox {
         sandboxed::keep_city(&store).await?;
         Some(sandboxed::Parties::open(&configuration).await?)
@@ -345,6 +345,8 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     let mut hangup = signal(SignalKind::hangup())?;
     // The signals are ours from here on: whoever is told so may send them.
     notifier.tell("READY=1\nSTATUS=接新来电");
+    let (app, manager) = (running.app.clone(), notifier.clone());
+    tokio::spawn(async move { app.tell_database(&manager).await });
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

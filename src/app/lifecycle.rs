@@ -7,6 +7,7 @@ use super::{
     calls::{row_of, scope_of},
     events::Audience,
     permissions::CallScope,
+    recordings::recording_of,
     story,
     switch::{Input, Output},
     switch_task::Ask,
@@ -251,7 +252,7 @@ impl App {
     /// The row of a recording that has begun.
     fn recording_begun(self: &Arc<Self>, record: Arc<CallRecord>) {
         let ticket_no = self.live.call(record.id).and_then(|call| call.ticket_no);
-        if let Some(row) = self.recording_row_of(&record) {
+        if let Some(row) = recording_of(&record) {
             self.keep_recording(crate::store::RecordingRow { ticket_no, ..row });
         }
     }
@@ -288,20 +289,19 @@ impl App {
         }
     }
 
+    /// Writes a recording's row, again and again until the database is back. Where the program ends before, the row
+    /// comes with the call's, by the spool.
     fn keep_recording(self: &Arc<Self>, row: crate::store::RecordingRow) {
         let app = self.clone();
-        self.runtime.spawn(async move { app.recording_keep(row).await });
-    }
-
-    /// Writes a recording's row, again and again until the database is back: the file is on disk in any case.
-    pub(super) async fn recording_keep(&self, row: crate::store::RecordingRow) {
-        while let Err(error) = self.store.recording_upsert(row.clone()).await {
-            if !error.is_unavailable() {
-                tracing::error!(call = %row.call, recording = %row.id, %error, "a recording's row was not kept");
-                return;
+        self.runtime.spawn(async move {
+            while let Err(error) = app.store.recording_upsert(row.clone()).await {
+                if !error.is_unavailable() {
+                    tracing::error!(call = %row.call, recording = %row.id, %error, "a recording's row was not kept");
+                    return;
+                }
+                tokio::time::sleep(AGAIN).await;
             }
-            tokio::time::sleep(AGAIN).await;
-        }
+        });
     }
 }
 
@@ -341,7 +341,7 @@ pub fn finished(record: &CallRecord) -> Option<FinishedCall> {
     let served = record.served_at.is_some();
     let number = Some(record.from.clone()).filter(|from| !from.is_empty());
     let callback = match (&record.queue, record.enqueued_at) {
-        (Some(queue), Some(enqueued_at)) if !served => Some(NewCallback {
+        (Some(queue), Some(enqueued_at)) if record.waits => Some(NewCallback {
             call: record.id,
             number,
             queue: queue.clone(),
@@ -351,5 +351,5 @@ pub fn finished(record: &CallRecord) -> Option<FinishedCall> {
         _ => None,
     };
     let contact = (!served).then_some(ContactKind::Abandoned);
-    Some(FinishedCall { row, contact, callback })
+    Some(FinishedCall { row, contact, callback, recording: recording_of(record) })
 }

@@ -17,6 +17,7 @@ pub mod documents;
 pub mod ending;
 pub mod events;
 mod figures;
+mod footing;
 pub mod housekeeping;
 pub mod in_force;
 pub mod lanes;
@@ -107,6 +108,8 @@ pub struct App {
     agent_log: mpsc::Sender<AgentLogRow>,
     /// No new calls are taken any more.
     draining: AtomicBool,
+    /// Started without the database, which has not been found yet.
+    without_database: AtomicBool,
     /// What the watch is told by other parts of the program.
     pub reports: signs::Reports,
     alarms: Mutex<alarms::Board>,

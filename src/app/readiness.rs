@@ -45,6 +45,10 @@ impl App {
     /// Asks each part. Calls go on without the database; the API does not.
     pub async fn readiness(&self) -> Readiness {
         let database = match tokio::time::timeout(PATIENCE, self.store.ping()).await {
+            // Until then nobody can sign in whom the settings name.
+            Ok(Ok(())) if self.is_without_database() => {
+                Part { ok: false, detail: "刚连接上,正在写入用户和配置".to_owned() }
+            }
             Ok(Ok(())) => Part { ok: true, detail: "可用".to_owned() },
             Ok(Err(error)) => Part { ok: false, detail: format!("不可用:{error}") },
             Err(_) => Part { ok: false, detail: format!("{} 秒内没有应答", PATIENCE.as_secs()) },

@@ -55,6 +55,27 @@ impl From<&RecordingRow> for RecordingView {
     }
 }
 
+/// The row of a recording as it begins.
+pub(super) fn recording_of(record: &CallRecord) -> Option<RecordingRow> {
+    let id = record.recording?;
+    let started_at = record.served_at?;
+    let path = recording::path(std::path::Path::new(""), id).to_string_lossy().into_owned();
+    Some(RecordingRow {
+        id,
+        call: record.id,
+        ticket_no: None,
+        path,
+        state: "recording".to_owned(),
+        started_at,
+        ended_at: None,
+        duration_ms: 0,
+        shortened: false,
+        gaps: 0,
+        confidential: false,
+        detail: serde_json::Value::Null,
+    })
+}
+
 impl App {
     /// Recordings that this user may hear, the latest first.
     ///
@@ -139,27 +160,6 @@ impl App {
             }
             Err(_) => Err(AppError::NotFound("录音文件")),
         }
-    }
-
-    /// The row of a recording as it begins.
-    pub(super) fn recording_row_of(&self, record: &CallRecord) -> Option<RecordingRow> {
-        let id = record.recording?;
-        let started_at = record.served_at?;
-        let path = recording::path(std::path::Path::new(""), id).to_string_lossy().into_owned();
-        Some(RecordingRow {
-            id,
-            call: record.id,
-            ticket_no: None,
-            path,
-            state: "recording".to_owned(),
-            started_at,
-            ended_at: None,
-            duration_ms: 0,
-            shortened: false,
-            gaps: 0,
-            confidential: false,
-            detail: serde_json::Value::Null,
-        })
     }
 
     /// Now, for rows.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     call::cdr::{CallRecord, Ending, LegStateName, StateName, What, Whose},
     clock::UnixMillis,
-    ids::{CallId, RecordingId, TicketNo},
+    ids::{CallId, RecordingId},
     sip::dialog::DialogSnapshot,
     store::{
         AcceptedCall, Confidence, FinishedCall, NewCallback, Page, RecordingFilter, RecordingRow, Recovered,
@@ -24,7 +24,6 @@ use std::{
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::task::JoinSet;
 
 /// How long an unanswered caller may take to send its INVITE again: timer A has doubled to 8 s by then.
 const DOUBT: Duration = Duration::from_secs(10);
@@ -35,16 +34,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct OldCalls {
     dialogs: Vec<DialogSnapshot>,
-    calls: Vec<OldCall>,
+    calls: Vec<(CallId, FinishedCall)>,
     /// Callers who waited without having been answered.
     waiters: Vec<(CallRecord, FinishedCall)>,
-}
-
-/// A call of an earlier run, as it is closed.
-struct OldCall {
-    record: CallRecord,
-    ticket_no: Option<TicketNo>,
-    finished: FinishedCall,
 }
 
 impl App {
@@ -69,13 +61,12 @@ impl App {
         };
         for call in calls {
             let unsure = call.progress.is_none();
-            let ticket_no = call.accepted.ticket.as_ref().map(|ticket| ticket.no.clone());
             let waiter = waiting.remove(&call.accepted.call);
             let Some((record, finished)) = closed(call, waiter, now) else { continue };
             if unsure {
                 self.in_doubt().insert(record.sip_call_id.clone(), (record.id, finished));
             } else {
-                old.calls.push(OldCall { record, ticket_no, finished });
+                old.calls.push((record.id, finished));
             }
         }
         // Those who waited with early media had no accepted call.
@@ -114,30 +105,25 @@ impl App {
                 tracing::error!(call = %record.id, %error, "a waiting caller of an earlier run is not called back");
             }
         }
-        let mut closing = JoinSet::new();
-        for call in calls {
-            let app = self.clone();
-            closing.spawn(async move { app.close_old_call(call).await });
+        let closing: Vec<_> = calls.into_iter().map(|(call, ended)| (call, self.spool.finish(call, ended))).collect();
+        for (call, kept) in closing {
+            if let Err(error) = kept.await {
+                tracing::error!(%call, %error, "a call of an earlier run stays open");
+            }
         }
-        while closing.join_next().await.is_some() {}
         while let Err(error) = self.close_old_shifts().await {
             tracing::warn!(%error, "the agents' shifts of an earlier run are not ended yet");
             tokio::time::sleep(AGAIN).await;
         }
-        while let Err(error) = self.close_old_recordings(first).await {
-            tracing::warn!(%error, "recordings of an earlier run are not marked yet");
+        loop {
+            // A call that the store does not have yet will bring its recording's row.
+            let owed = self.spool.owes_before(CallId(first)).await;
+            match self.close_old_recordings(first).await {
+                Err(error) => tracing::warn!(%error, "recordings of an earlier run are not marked yet"),
+                Ok(()) if owed.is_ok_and(|owed| owed) => {}
+                Ok(()) => return,
+            }
             tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    async fn close_old_call(&self, call: OldCall) {
-        let OldCall { record, ticket_no, finished } = call;
-        // The recording's row is there before the call is forgotten here: it is what is looked for afterwards.
-        if let Some(row) = self.recording_row_of(&record) {
-            self.recording_keep(RecordingRow { ticket_no, ..row }).await;
-        }
-        if let Err(error) = self.spool.finish(record.id, finished).await {
-            tracing::error!(call = %record.id, %error, "a call of an earlier run stays open");
         }
     }
 
@@ -193,6 +179,11 @@ fn is_older(recording: RecordingId, first: u64) -> bool {
 fn closed(call: RecoveredCall, waiter: Option<SpooledWaiter>, now: UnixMillis) -> Option<(CallRecord, FinishedCall)> {
     let progress = call.progress.and_then(|value| serde_json::from_value(value).ok());
     let mut record: CallRecord = progress.unwrap_or_else(|| bare(&call.accepted));
+    if record.ended_at.is_some() {
+        // It was over, and only that was not written down any more.
+        let finished = finished(&record)?;
+        return Some((record, finished));
+    }
     close(&mut record, now);
     let mut finished = finished(&record)?;
     // One who was waiting is owed a call back, even when an agent had been lost before.
@@ -270,6 +261,7 @@ mod tests {
         let mut record = CallRecord { state: StateName::Queued, ..bare(&accepted()) };
         record.queue = Some(QueueName::from("general"));
         record.enqueued_at = Some(UnixMillis(2_000));
+        record.waits = true;
         change(&mut record);
         RecoveredCall { accepted: accepted(), progress: Some(serde_json::to_value(&record).expect("JSON")) }
     }
@@ -296,7 +288,7 @@ mod tests {
 
     #[test]
     fn one_who_waited_again_after_the_agent_was_lost_is_owed_one_too() {
-        let served = recovered(|record| record.served_at = Some(UnixMillis(3_000)));
+        let served = recovered(|record| (record.served_at, record.waits) = (Some(UnixMillis(3_000)), false));
         let (_, finished) = closed(served.clone(), Some(waiter()), UnixMillis(9_000)).expect("closed");
         let owed = finished.callback.expect("owed");
         assert_eq!((owed.enqueued_at, owed.reason.as_str()), (UnixMillis(2_000), "restart"));
@@ -332,6 +324,22 @@ mod tests {
         assert_eq!(record.legs[0].ending.map(|ending| (ending.whose, ending.what)), Some((Whose::Us, What::Lost)));
         let outcomes: Vec<_> = record.three_way.iter().map(|attempt| attempt.outcome.as_str()).collect();
         assert_eq!(outcomes, ["busy", "failed"]);
+    }
+
+    #[test]
+    fn what_had_ended_before_the_crash_stays_as_it_ended() {
+        let hung_up = Ending::bye(Whose::Caller, What::Answered);
+        let ended = |waits| {
+            recovered(|record| {
+                (record.served_at, record.waits) = (Some(UnixMillis(3_000)), waits);
+                (record.ended_at, record.ending) = (Some(UnixMillis(5_000)), Some(hung_up));
+            })
+        };
+        let (record, finished) = closed(ended(true), Some(waiter()), UnixMillis(9_000)).expect("closed");
+        assert_eq!((record.ended_at, record.ending), (Some(UnixMillis(5_000)), Some(hung_up)));
+        assert_eq!(finished.callback.expect("lost with the agent, and waited again").reason, "abandoned");
+        let (_, finished) = closed(ended(false), Some(waiter()), UnixMillis(9_000)).expect("closed");
+        assert_eq!(finished.callback, None, "served, whatever the queue had still noted");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 pub use super::plan::queue_config;
 use super::{
-    App, accounts, agents, calendar,
+    App, agents, calendar,
     certificates::Certificates,
     events::Events,
-    housekeeping,
+    footing, housekeeping,
     in_force::InForce,
     live::Live,
     outbox::{self, Bell},
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     acd::{self, Acd},
+    clock::UnixMillis,
     config::{Configuration, Settings},
     media::recorder::Key,
     net::{
@@ -32,7 +33,7 @@ use crate::{
         registrar::{BindingSnapshot, Registrar, RegistrarConfig},
     },
     sms::{delivery::Policy, smpp},
-    store::{DatabaseUse, Spool, Store, StoreOptions},
+    store::{DatabaseUse, Spool, Store, StoreError, StoreOptions},
 };
 use anyhow::{Context, bail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -63,16 +64,37 @@ pub fn keep_time_zone(settings: &Settings) -> anyhow::Result<()> {
 /// way round).
 pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
     let now = clock::now().wall;
-    let offset_minutes = calendar::offset_minutes(settings, now);
-    let options = StoreOptions { node: settings.node, offset_minutes, ..StoreOptions::default() };
-    let store = Store::open(settings.database_url.expose(), options, now)
+    let store = Store::open(settings.database_url.expose(), options(settings, now), now)
         .await
         .context("the database cannot be opened: see [database] url")?;
     store.claim_for(DatabaseUse::of(settings.sandbox)).await?;
     Ok(store)
 }
 
-/// Starts everything of a configuration on an open store. What comes back runs until it is told to end.
+/// The same for a centre that is to answer its callers: where its PostgreSQL is away, it is opened as soon as it answers.
+///
+/// # Errors
+/// As [`open_store`]'s, but for a PostgreSQL that is away.
+pub async fn open_store_or_wait(settings: &Settings) -> anyhow::Result<Store> {
+    let url = settings.database_url.expose();
+    let is_away = |error: &anyhow::Error| error.downcast_ref().is_some_and(StoreError::is_unavailable);
+    match open_store(settings).await {
+        // A file that cannot be opened will not come back by itself, and a sandbox has no callers.
+        Err(error) if is_away(&error) && !settings.sandbox && !url.starts_with("sqlite:") => {
+            tracing::error!("数据库不可用,先接来电,记录暂存本机:{error:#} (starting without the database)");
+            let now = clock::now().wall;
+            Ok(Store::open_later(url, options(settings, now), DatabaseUse::of(settings.sandbox), now).await?)
+        }
+        opened => opened,
+    }
+}
+
+fn options(settings: &Settings, now: UnixMillis) -> StoreOptions {
+    let offset_minutes = calendar::offset_minutes(settings, now);
+    StoreOptions { node: settings.node, offset_minutes, ..StoreOptions::default() }
+}
+
+/// Starts everything of a configuration on a store, which may have to be opened yet. What comes back runs until it is told to end.
 ///
 /// # Errors
 /// Whatever cannot be opened, named, with what to do.
@@ -95,8 +117,11 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     for (leg, ..) in &recovered.dialogs {
         ids.pass(leg.0);
     }
+    let (hotlines, without_database) = match footing::begin(&store, &settings).await {
+        Err(error) if error.is_unavailable() && !settings.sandbox => (footing::stand(&store, &spool).await?, true),
+        known => (known?, false),
+    };
     let first = ids.next();
-    accounts::keep(&store, &settings).await?;
 
     let (switch, inbox) = SwitchHandle::new();
     let (agent_log, changes) = tokio::sync::mpsc::channel(agents::LOG_MAILBOX);
@@ -119,6 +144,7 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
         started: now,
         sms: std::sync::OnceLock::new(),
         draining: AtomicBool::new(false),
+        without_database: without_database.into(),
         reports: Reports::default(),
         alarms: std::sync::Mutex::default(),
         ending: CancellationToken::new(),
@@ -129,7 +155,7 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     });
 
     let listen = plan::listen(&configuration.profiles, &app.certificates, &app.runtime);
-    let change = plan::change(&configuration, store.hotline_list().await?)?;
+    let change = plan::change(&configuration, hotlines)?;
     let mut rng = StdRng::from_os_rng();
     let epoch = now.wall.0.max(0) as u64;
     let acd = acd::config::Config { epoch, queues: change.queues, agents: acd::config::AgentRules::default() };
@@ -151,10 +177,13 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     tokio::spawn(async move { doubts.settle_doubts().await });
     let stored = app.clone();
     spool.start_feeder(store, move |calls| stored.calls_stored(calls));
-    if let Err(error) = app.keep_versions().await {
+    if without_database {
+        tokio::spawn(app.clone().find_database());
+    } else if let Err(error) = app.keep_versions().await {
         tracing::warn!(%error, "the versions of the settings were not kept; the next reload keeps them");
     }
     start_sms(&app, &settings);
+    tokio::spawn(footing::keep(app.clone()));
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(watch::run(app.clone()));
     Ok(app)

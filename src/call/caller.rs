@@ -250,6 +250,7 @@ impl Call {
             caller.hears = None;
         }
         self.record.overflow = None;
+        self.record.waits = true;
         self.phase = Phase::Waiting { ringing: None };
         self.say(Said::Enqueued { queue: queue.clone() });
         let call = self.record.id;

@@ -252,6 +252,10 @@ pub struct CallRecord {
     pub early_media: bool,
     /// When an agent first answered.
     pub served_at: Option<UnixMillis>,
+    /// Whether the caller has joined a queue and has not reached anybody since, also where an agent was lost before: at the
+    /// end of the call a callback is owed.
+    #[serde(default)]
+    pub waits: bool,
     /// The agent who answered last.
     pub agent: Option<AgentNo>,
     /// When the last leg was over.
@@ -293,6 +297,7 @@ impl CallRecord {
             enqueued_at: None,
             early_media: false,
             served_at: None,
+            waits: false,
             agent: None,
             ended_at: None,
             ending: None,

@@ -68,6 +68,7 @@ impl Call {
     /// Bridges the caller and a party that answered.
     pub(super) fn connect(&mut self, now: Now, other: LegId) {
         self.record.served_at.get_or_insert(now.wall);
+        self.record.waits = false;
         self.phase = Phase::Talking { other, held: false };
         if self.record.answered_at.is_none() && self.leg(self.caller).is_some_and(|leg| !leg.is_up()) {
             self.accept(now);

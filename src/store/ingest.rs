@@ -8,6 +8,7 @@ use super::{
     call::{self, CallRow},
     callback::{self, NewCallback},
     event::{self, NewEvent},
+    recording::{self, RecordingRow},
     sql::{self, Columns, runs},
     ticket,
     writer::Tx,
@@ -63,6 +64,9 @@ pub struct FinishedCall {
     pub contact: Option<ContactKind>,
     /// The callback that it leaves owed.
     pub callback: Option<NewCallback>,
+    /// Its recording as it began: its row is there with the call's, whatever became of the word of its beginning.
+    #[serde(default)]
+    pub recording: Option<RecordingRow>,
 }
 
 /// One call to write.
@@ -109,6 +113,12 @@ impl Ingest {
             prepared.events.extend(events);
         }
         Some(prepared)
+    }
+
+    /// What is known of its recording where nothing was written of it yet.
+    fn recording(&self) -> Option<RecordingRow> {
+        let row = self.finished.as_ref()?.recording.clone()?;
+        Some(RecordingRow { ticket_no: self.accepted.ticket.as_ref().map(|ticket| ticket.no.clone()), ..row })
     }
 
     fn row(&self) -> CallRow {
@@ -221,6 +231,8 @@ async fn ingest(tx: &mut Tx, store: &Store, mut items: Vec<Ingest>) -> Result<()
 
     let rows: Vec<CallRow> = items.iter().map(Ingest::row).collect();
     call::upsert(tx, &rows, day).await?;
+    let recordings: Vec<RecordingRow> = items.iter().filter_map(Ingest::recording).collect();
+    recording::insert_new(tx, &recordings, day).await?;
     for item in &items {
         if let Some(owed) = item.finished.as_ref().and_then(|f| f.callback.as_ref()) {
             let at = item.ended_at();

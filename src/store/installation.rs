@@ -54,7 +54,8 @@ impl Store {
     }
 }
 
-async fn claim(tx: &mut Tx, wanted: DatabaseUse) -> Result<()> {
+/// Marks a new database, by the connection that writes.
+pub(super) async fn claim(tx: &mut Tx, wanted: DatabaseUse) -> Result<()> {
     sqlx::query("INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
         .bind(USE)
         .bind(wanted.name())

@@ -20,6 +20,7 @@ pub mod ingest;
 mod installation;
 pub mod message;
 pub mod number_block;
+mod opening;
 pub mod page;
 mod probe;
 pub mod recording;
@@ -34,8 +35,6 @@ pub mod unit;
 pub mod user;
 mod writer;
 
-#[cfg(test)]
-mod confidence_tests;
 #[cfg(test)]
 mod tests;
 
@@ -54,9 +53,10 @@ pub use self::{
     ingest::{AcceptedCall, FinishedCall, PromisedTicket},
     installation::DatabaseUse,
     message::{MessageFilter, MessageRow, NewMessage},
+    number_block::NumberBlock,
     probe::Probe,
     recording::{RecordingFilter, RecordingRow},
-    spool::{Recovered, RecoveredCall, Spool, SpoolCopy, SpooledWaiter},
+    spool::{Footing, Recovered, RecoveredCall, Spool, SpoolCopy, SpooledWaiter},
     ticket::{Applying, TicketFilter},
     unit::UnitRow,
     user::{UserRow, hash_password, hash_password_quickly, sip_ha1s},
@@ -67,15 +67,13 @@ use crate::{
     ids::{IdGen, TicketNo},
 };
 use event::StoredEvent;
+use opening::Opening;
 use sql::Columns;
-use sqlx::{
-    AnyPool, Executor,
-    any::{AnyPoolOptions, install_default_drivers},
-};
+use sqlx::AnyPool;
 use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::sync::broadcast;
@@ -117,7 +115,10 @@ pub struct Store {
 }
 
 struct Inner {
-    reader: AnyPool,
+    /// Empty until the database has been there.
+    reader: Arc<OnceLock<AnyPool>>,
+    /// What stands for it until then.
+    none: AnyPool,
     writer: writer::Writer,
     ids: IdGen,
     numbers: number_block::Numbers,
@@ -130,33 +131,35 @@ impl Store {
     ///
     /// Fails with [`StoreError::SchemaNewer`] where a newer program has used the database.
     pub async fn open(url: &str, options: StoreOptions, now: UnixMillis) -> Result<Store> {
-        install_default_drivers();
-        let url = prepare_url(url)?;
-        schema::open(&url, now).await?;
-        let patience = options.patience;
-        let is_sqlite = url.starts_with("sqlite:");
-        let reader = AnyPoolOptions::new()
-            .max_connections(options.readers.max(1))
-            .acquire_timeout(patience)
-            .after_connect(move |conn, _| {
-                Box::pin(async move {
-                    if is_sqlite {
-                        conn.execute("PRAGMA busy_timeout = 2000").await?;
-                        conn.execute("PRAGMA query_only = 1").await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect(&url)
-            .await?;
-        let (events, _) = broadcast::channel(EVENT_BUFFER);
-        let writer = writer::Writer::start(url, &options, events).await?;
-        let ids = IdGen::new(options.node, now.0);
-        ids.pass(highest_id(&reader, ids.range()).await?);
-        let numbers = number_block::Numbers::new(options.node, options.offset_minutes);
-        let store = Store { inner: Arc::new(Inner { reader, writer, ids, numbers, options }) };
+        let opening = Opening::new(url, &options, None, now)?;
+        let first = opening.run().await?;
+        let store = Store::with(opening, Some(first), options).await?;
         store.number_reserve(now).await?;
         Ok(store)
+    }
+
+    /// A store of a database that is away: it is opened, and marked for its use, as soon as it answers. Until then
+    /// everything that asks it errs with [`StoreError::Unavailable`]; so it does where the database is there and must not
+    /// be used, with the reason.
+    ///
+    /// # Errors
+    /// A URL that names no database.
+    pub async fn open_later(url: &str, options: StoreOptions, wanted: DatabaseUse, now: UnixMillis) -> Result<Store> {
+        Store::with(Opening::new(url, &options, Some(wanted), now)?, None, options).await
+    }
+
+    async fn with(opening: Opening, first: Option<writer::Tx>, options: StoreOptions) -> Result<Store> {
+        let (events, _) = broadcast::channel(EVENT_BUFFER);
+        let (ids, reader) = (opening.ids.clone(), opening.reader.clone());
+        let none = opening::no_readers(&opening.url).await?;
+        let numbers = number_block::Numbers::new(options.node, options.offset_minutes);
+        let writer = writer::Writer::start(opening, first, &options, events);
+        Ok(Store { inner: Arc::new(Inner { reader, none, writer, ids, numbers, options }) })
+    }
+
+    /// Whether the database has been there since this store was made.
+    pub fn is_open(&self) -> bool {
+        self.inner.reader.get().is_some()
     }
 
     /// Whether the database answers, for writing and for reading.
@@ -214,11 +217,11 @@ impl Store {
     /// Waits until what was written before is on disk, then closes.
     pub async fn close(&self) {
         self.inner.writer.close().await;
-        self.inner.reader.close().await;
+        self.reader().close().await;
     }
 
     fn reader(&self) -> &AnyPool {
-        &self.inner.reader
+        self.inner.reader.get().unwrap_or(&self.inner.none)
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T>

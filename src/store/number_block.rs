@@ -11,6 +11,7 @@ use crate::{
     ticket::{Calendar, number},
 };
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
     sync::{
@@ -21,6 +22,8 @@ use std::{
 
 /// Numbers of the first block.
 const FIRST_BLOCK: i64 = 2_000;
+/// Numbers that are put by for a start without the database.
+const SPARE: i64 = 10_000;
 /// Numbers of a block at most.
 const LARGEST_BLOCK: i64 = 40_000;
 /// A block used up within this time is followed by one twice as large.
@@ -28,8 +31,9 @@ const SHORT_MS: i64 = 60_000;
 /// Node numbers in ticket numbers that are a node's own; the rest are spare.
 const OWN_NODES: u16 = 90;
 
-#[derive(Clone, Debug)]
-struct Block {
+/// Numbers that are nobody else's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberBlock {
     day: Date,
     node: u8,
     next: i64,
@@ -38,7 +42,7 @@ struct Block {
 
 #[derive(Debug, Default)]
 struct Reserved {
-    blocks: VecDeque<Block>,
+    blocks: VecDeque<NumberBlock>,
     size: i64,
     reserved_at: i64,
     /// Numbers past every reservation, when the database stays away longer than the blocks last.
@@ -91,7 +95,7 @@ impl Numbers {
         self.reserving.store(false, Ordering::Release);
     }
 
-    fn add(&self, block: Block, now: UnixMillis) {
+    fn add(&self, block: NumberBlock, now: UnixMillis) {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         if now.0 - reserved.reserved_at < SHORT_MS {
             reserved.size = (reserved.size * 2).min(LARGEST_BLOCK);
@@ -109,24 +113,40 @@ impl Store {
     /// Reserves a block of ticket numbers for today.
     pub(super) async fn number_reserve(&self, now: UnixMillis) -> Result<()> {
         let numbers = &self.inner.numbers;
-        let day = numbers.calendar.day(now);
-        let size = numbers.size();
-        let mut outcome = Ok(());
-        for node in std::iter::once(numbers.node).chain(OWN_NODES as u8..100) {
-            match self.number_take(day, node, size).await {
-                Ok(end) if end <= i64::from(number::SEQUENCES_A_DAY) => {
-                    numbers.add(Block { day, node, next: end - size, end }, now);
-                    break;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
-            }
-        }
+        let outcome = self.number_block(now, numbers.size()).await;
+        let outcome = outcome.map(|block| block.into_iter().for_each(|block| numbers.add(block, now)));
         numbers.give_up_reserving();
         outcome
+    }
+
+    /// A block of numbers of today that a start without the database may use, once; none where the day has none left.
+    pub async fn number_spare(&self, now: UnixMillis) -> Result<Option<NumberBlock>> {
+        self.number_block(now, SPARE).await
+    }
+
+    /// Numbers the next tickets from a block that was put by: nobody else may have it any more. Once it is used up, so
+    /// many of those past every reservation are passed over, which an earlier run may have given.
+    pub fn number_lend(&self, block: Option<NumberBlock>, given: u32) {
+        let mut reserved = self.inner.numbers.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        reserved.blocks.extend(block);
+        reserved.beyond = reserved.beyond.saturating_add(given);
+    }
+
+    /// Whether a block that was put by is of the day.
+    pub fn number_is_of(&self, block: &NumberBlock, now: UnixMillis) -> bool {
+        block.day == self.inner.numbers.calendar.day(now)
+    }
+
+    async fn number_block(&self, now: UnixMillis, size: i64) -> Result<Option<NumberBlock>> {
+        let numbers = &self.inner.numbers;
+        let day = numbers.calendar.day(now);
+        for node in std::iter::once(numbers.node).chain(OWN_NODES as u8..100) {
+            let end = self.number_take(day, node, size).await?;
+            if end <= i64::from(number::SEQUENCES_A_DAY) {
+                return Ok(Some(NumberBlock { day, node, next: end - size, end }));
+            }
+        }
+        Ok(None)
     }
 
     async fn number_take(&self, day: Date, node: u8, size: i64) -> Result<i64> {

@@ -2,18 +2,20 @@
 
 use super::{
     Confidence, Page, Paged, Result, Store, StoreError, confidence,
-    sql::{Columns, to_json},
+    sql::{Columns, runs, to_json, values},
     ticket::{Bind, List},
+    writer::Tx,
 };
 use crate::{
     clock::UnixMillis,
     ids::{AgentNo, CallId, RecordingId, TicketNo},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, any::AnyRow};
 
 /// One recording.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordingRow {
     /// Its id.
     pub id: RecordingId,
@@ -71,6 +73,40 @@ fn read(row: &AnyRow) -> Result<RecordingRow> {
         confidential: row.flag("confidential")?,
         detail: row.json("detail")?,
     })
+}
+
+const COLUMNS: usize = 13;
+
+/// Writes recordings that are not known yet; one that is stays as it is.
+pub(super) async fn insert_new(tx: &mut Tx, rows: &[RecordingRow], day: impl Fn(UnixMillis) -> String) -> Result<()> {
+    for run in runs(rows) {
+        let sql = format!(
+            "INSERT INTO recording (id, call_id, ticket_no, path, state, started_at, day, ended_at, duration_ms, \
+             shortened, gaps, confidential, detail) VALUES {} ON CONFLICT (id) DO NOTHING RETURNING call_id",
+            values(run.len(), COLUMNS)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for r in run {
+            query = query
+                .bind(r.id.0 as i64)
+                .bind(r.call.0 as i64)
+                .bind(r.ticket_no.as_ref().map(|no| no.as_str().to_owned()))
+                .bind(r.path.as_str())
+                .bind(r.state.as_str())
+                .bind(r.started_at.0)
+                .bind(day(r.started_at))
+                .bind(r.ended_at.map(|at| at.0))
+                .bind(r.duration_ms)
+                .bind(i64::from(r.shortened))
+                .bind(r.gaps)
+                .bind(i64::from(r.confidential))
+                .bind(to_json(&r.detail)?);
+        }
+        for row in query.fetch_all(&mut tx.conn).await? {
+            confidence::mark_recordings(tx, CallId(row.id("call_id")?)).await?;
+        }
+    }
+    Ok(())
 }
 
 impl Store {
@@ -184,5 +220,58 @@ impl Store {
         let found = list.query(&sql).fetch_all(self.reader()).await?;
         let items = found.iter().map(read).collect::<Result<Vec<_>>>()?;
         Ok(Paged::cut(items, rows, |r| (r.started_at.0, r.id.0 as i64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{
+        ingest::Ingest,
+        tests::{accepted, ended, on_each},
+    };
+
+    #[test]
+    fn a_recording_comes_with_its_call_and_leaves_one_that_is_known_alone() {
+        on_each(|store, now| async move {
+            let calls = [store.new_id(), store.new_id()].map(|call| accepted(&store, call, now));
+            let row = |call: CallId| RecordingRow {
+                id: RecordingId(call.0 + 1_000_000),
+                call,
+                ticket_no: None,
+                path: format!("{call}.rec"),
+                state: "recording".to_owned(),
+                started_at: now,
+                ended_at: None,
+                duration_ms: 0,
+                shortened: false,
+                gaps: 0,
+                confidential: false,
+                detail: Value::Null,
+            };
+            // The word of the first one's beginning came, and that of its end.
+            let known = row(calls[0].call);
+            store.recording_upsert(known.clone()).await.unwrap();
+            store.recording_end(known.id, 5_000, false, false).await.unwrap();
+            let items: Vec<Ingest> = calls
+                .iter()
+                .map(|call| {
+                    let mut finished = ended(call, now, None);
+                    finished.recording = Some(row(call.call));
+                    Ingest { accepted: call.clone(), progress: None, finished: Some(finished) }
+                })
+                .collect();
+            store.ingest(items.clone()).await.unwrap();
+            store.ingest(items).await.unwrap();
+            let found = store.recording_get(known.id).await.unwrap();
+            assert_eq!((found.state.as_str(), found.duration_ms), ("complete", 5_000));
+            let new = store.recordings_of(calls[1].call).await.unwrap();
+            assert_eq!(new.len(), 1);
+            assert_eq!(
+                (new[0].state.as_str(), new[0].path.as_str()),
+                ("recording", &*format!("{}.rec", calls[1].call))
+            );
+            assert_eq!(new[0].ticket_no, calls[1].ticket.as_ref().map(|ticket| ticket.no.clone()));
+        });
     }
 }

@@ -7,6 +7,7 @@
 use super::{Result, StoreError, sql::Columns};
 use crate::clock::UnixMillis;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, any::install_default_drivers};
+use std::time::Duration;
 
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
@@ -16,6 +17,9 @@ const MIGRATIONS: &[&str] = &[
 
 /// The schema that this program writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// How long a connection may take to stand.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Settings of every writing SQLite connection: what was acknowledged survives a power cut.
 pub(super) async fn sqlite_settings(conn: &mut AnyConnection) -> Result<()> {
@@ -32,7 +36,8 @@ pub(super) async fn sqlite_settings(conn: &mut AnyConnection) -> Result<()> {
 
 /// A connection that may change the schema.
 pub(super) async fn connect(url: &str) -> Result<AnyConnection> {
-    let mut conn = AnyConnection::connect(url).await?;
+    let connecting = tokio::time::timeout(PATIENCE, AnyConnection::connect(url)).await;
+    let mut conn = connecting.map_err(|_| StoreError::Unavailable("connecting took too long".to_owned()))??;
     if url.starts_with("sqlite:") {
         sqlite_settings(&mut conn).await?;
     }

@@ -4,7 +4,7 @@
 //! answers only after the commit. So one fsync serves many callers, and SQLite never sees two writers. Where the
 //! database is away, work is answered with `Unavailable` at once until a new connection stands.
 
-use super::{Result, StoreError, StoreOptions, event::StoredEvent, sql::Columns};
+use super::{Result, StoreError, StoreOptions, event::StoredEvent, opening::Opening, sql::Columns};
 use sqlx::{AnyConnection, Connection, Executor};
 use std::{
     future::Future,
@@ -20,6 +20,8 @@ const BATCH: usize = 100;
 const BATCH_TIME: Duration = Duration::from_millis(10);
 /// A transaction that takes longer has a database that says nothing any more: it is given up, with its connection.
 const STALLED: Duration = Duration::from_secs(5);
+/// How long a database may take that is opened for the first time: its schema may have to be made.
+const OPENING: Duration = Duration::from_secs(10);
 /// Between two attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(250);
 
@@ -102,16 +104,19 @@ enum Message {
 }
 
 impl Writer {
-    pub(super) async fn start(
-        url: String,
+    /// Where there is no `first` connection, the database is opened as soon as it answers.
+    pub(super) fn start(
+        opening: Opening,
+        first: Option<Tx>,
         options: &StoreOptions,
         events: broadcast::Sender<Arc<StoredEvent>>,
-    ) -> Result<Writer> {
-        let tx = connect(&url).await?;
+    ) -> Writer {
         let (queue, jobs) = mpsc::channel(options.write_queue.max(1));
-        let task = Task { url, patience: options.patience, tx: Some(tx), events: events.clone(), failed: None };
+        let url = opening.url.clone();
+        let opening = Some(opening).filter(|_| first.is_none());
+        let task = Task { url, opening, patience: options.patience, tx: first, events: events.clone(), failed: None };
         tokio::spawn(task.run(jobs));
-        Ok(Writer { queue, events })
+        Writer { queue, events }
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<StoredEvent>> {
@@ -144,6 +149,8 @@ impl Writer {
 
 struct Task {
     url: String,
+    /// What is to be done before the first connection is used.
+    opening: Option<Opening>,
     patience: Duration,
     tx: Option<Tx>,
     events: broadcast::Sender<Arc<StoredEvent>>,
@@ -188,9 +195,17 @@ impl Task {
         {
             return Err(why.clone());
         }
-        let why = match tokio::time::timeout(self.patience, connect(&self.url)).await {
+        let longest = if self.opening.is_some() { OPENING } else { self.patience };
+        let connecting = async {
+            match &self.opening {
+                Some(opening) => opening.run().await,
+                None => connect(&self.url).await,
+            }
+        };
+        let why = match tokio::time::timeout(longest, connecting).await {
             Ok(Ok(tx)) => {
                 tracing::info!("the database is back");
+                self.opening = None;
                 self.tx = Some(tx);
                 self.failed = None;
                 return Ok(());
@@ -282,7 +297,8 @@ async fn run_one(tx: &mut Tx, job: &mut dyn Job) -> std::result::Result<(), Stri
     Ok(())
 }
 
-async fn connect(url: &str) -> Result<Tx> {
+/// The writing connection.
+pub(super) async fn connect(url: &str) -> Result<Tx> {
     let mut conn = AnyConnection::connect(url).await?;
     if url.starts_with("sqlite:") {
         super::schema::sqlite_settings(&mut conn).await?;

@@ -121,13 +121,20 @@ class World:
     def ready(self):
         return json.loads(self.hotline.ask("GET", "/readyz")[2])
 
-    def warm_up(self, seconds):
-        """Some load, so that what is kept for good is there; then the figures that it must come back to."""
+    def warm_up(self, seconds, calm):
+        """Calls and messages, so that what is kept for good is there; after some calm the figures that it must come back to."""
         self.load.coming = True
+        self.sender.start()
         time.sleep(seconds)
+        self.sender.paused = True
         self.quiet()
-        time.sleep(2)
+        self.all_sent()
+        time.sleep(calm)
         return self.figures()
+
+    def all_sent(self, within=60):
+        until("the SMS centre has everything", within, lambda: not self.smsc.waiting and self.hotline.rows(
+            "SELECT count(*) FROM message WHERE state IN ('pending', 'submitted')")[0][0] == 0, step=0.3)
 
     def quiet(self):
         """Nobody calls any more, and the last calls are over."""
@@ -138,7 +145,7 @@ class World:
 
     def begin(self):
         self.load.coming = True
-        self.sender.start()
+        self.sender.paused = False
         self.watch.start()
 
     def metrics(self):

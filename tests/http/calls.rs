@@ -235,28 +235,12 @@ async fn past(world: &World, from: &str, started_at: i64) -> String {
     let id = CallId(world.app.store.new_id());
     let at = UnixMillis(started_at);
     let record = CallRecord {
-        early_media: false,
-        variables: Default::default(),
-        overflow: None,
-        id,
-        sip_call_id: format!("past-{id}"),
         from: from.to_owned(),
         dialled: "12345".to_owned(),
         state: StateName::Ended,
-        started_at: at,
         answered_at: Some(at),
-        queue: None,
-        enqueued_at: None,
-        served_at: None,
-        agent: None,
         ended_at: Some(at),
-        ending: None,
-        recording: None,
-        legs: Vec::new(),
-        three_way: Vec::new(),
-        keys: String::new(),
-        ticket: false,
-        cdr: true,
+        ..CallRecord::begun(id, format!("past-{id}"), at)
     };
     world.app.store.call_upsert(row_of(&record).expect("a row")).await.expect("written");
     id.to_string()

@@ -139,7 +139,7 @@ class Hotline:
     def ports(self):
         return {"trunk": self.trunk, "agents": self.agents, "http": self.http, "departments": self.departments}
 
-    def start(self):
+    def start(self, answers="/readyz"):
         log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(
             [PROGRAM, "--config", self.folder / "hotline.toml"], stdout=log, stderr=log, cwd=self.folder)
@@ -147,10 +147,10 @@ class Hotline:
             if self.process.poll() is not None:
                 raise Failed("the program ended: " + (self.folder / "log").read_text()[-2000:])
             try:
-                return urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=2).status == 200
+                return urllib.request.urlopen(f"http://127.0.0.1:{self.http}{answers}", timeout=5).status == 200
             except OSError:
                 return False
-        until("readyz", 20, ready)
+        until(answers, 20, ready)
 
     def kill(self):
         """kill -9."""
@@ -189,11 +189,29 @@ class Hotline:
         with sqlite3.connect(f"file:{self.folder}/data/hotline.db?mode=ro", uri=True, timeout=10) as db:
             return db.execute(sql).fetchall()
 
-    def ask(self, method, path, body=None, token=None, timeout=30):
-        """Whatever the answer is: (status, content type, body)."""
+    def changed(self, *pairs):
+        """The settings with something in them replaced; gives them."""
+        path = self.folder / "hotline.toml"
+        text = path.read_text()
+        for old, new in pairs:
+            if old not in text:
+                raise Failed(f"the settings have no {old!r}")
+            text = text.replace(old, new, 1)
+        path.write_text(text)
+        return text
+
+    def command(self, *words, said="", **more):
+        """Runs one of the program's commands on these settings to its end: (exit code, what it said)."""
+        done = subprocess.run([PROGRAM, *words, "--config", self.folder / "hotline.toml"], input=said, capture_output=True,
+                              text=True, cwd=self.folder, timeout=30, **more)
+        return done.returncode, done.stdout + done.stderr
+
+    def ask(self, method, path, body=None, token=None, timeout=30, seen=None):
+        """Whatever the answer is: (status, content type, body). `seen` is the version that was read."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.http}{path}", method=method, data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})})
+            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {}),
+                     **({"If-Match": f'"{seen}"'} if seen is not None else {})})
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return answer.status, answer.headers.get_content_type(), answer.read()
@@ -212,8 +230,8 @@ class Hotline:
             raise Failed(f"{method} {path}: {error.code} {error.read().decode()[:300]}") from None
         return data if raw else json.loads(data) if data else None
 
-    def sign_in(self, user="admin"):
-        return self.api("POST", "/sessions", {"user": user, "password": f"sandbox-{user}"})["token"]
+    def sign_in(self, user="admin", password=None):
+        return self.api("POST", "/sessions", {"user": user, "password": password or f"sandbox-{user}"})["token"]
 
 
 # ---- sound ----------------------------------------------------------------------------------

@@ -113,6 +113,8 @@ class Phones(threading.Thread):
     def stop(self):
         self.running = False
         self.join(3)
+        for opened in (self.citizens, self.agents, self.departments):
+            opened.close()
 
     # ---- what the test asks for
 

@@ -1,5 +1,6 @@
 """Settings that change while people call: SIGHUP with good and bad files, under calls that go on."""
 import json
+import os
 import re
 import shutil
 import signal
@@ -31,17 +32,6 @@ def reloaded(hotline, result):
     before = figure(hotline, name)
     hotline.process.send_signal(signal.SIGHUP)
     until(f"the settings are read again: {result}", 10, lambda: figure(hotline, name) == before + 1)
-
-
-def changed(hotline, *pairs):
-    path = hotline.folder / "hotline.toml"
-    text = path.read_text()
-    for old, new in pairs:
-        if old not in text:
-            raise Failed(f"the settings have no {old!r}")
-        text = text.replace(old, new, 1)
-    path.write_text(text)
-    return text
 
 
 def clip(hotline, name, hertz):
@@ -94,7 +84,7 @@ def drain(leg):
 
 
 def faults(hotline, legs, good):
-    changed(hotline, ('ring_timeout = "20s"', 'ring_timeout = "soon"'))
+    hotline.changed(('ring_timeout = "20s"', 'ring_timeout = "soon"'))
     text = (hotline.folder / "hotline.toml").read_text().splitlines()
     line = next(number for number, row in enumerate(text, 1) if "soon" in row)
     reloaded(hotline, "fault")
@@ -109,7 +99,7 @@ def faults(hotline, legs, good):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         port = free_ports(1)[0]
         taken.bind(("127.0.0.1", port))
-        changed(hotline, (f'"udp:127.0.0.1:{hotline.trunk}"', f'"udp:127.0.0.1:{hotline.trunk}", "udp:127.0.0.1:{port}"'),
+        hotline.changed((f'"udp:127.0.0.1:{hotline.trunk}"', f'"udp:127.0.0.1:{hotline.trunk}", "udp:127.0.0.1:{port}"'),
                 ("max_calls = 50000", "max_calls = 1"))
         reloaded(hotline, "fault")
         check("a port in use is told", f"{port}" in said(hotline))
@@ -131,11 +121,11 @@ def answers(hotline):
 
 def limits_and_listeners(hotline, legs, good):
     port = free_ports(1)[0]
-    changed(hotline, ("max_calls = 50000", "max_calls = 1"))
+    hotline.changed(("max_calls = 50000", "max_calls = 1"))
     reloaded(hotline, "ok")
     check("a limit of a profile is in force at once, and ends nobody's call", not answers(hotline) and all(leg.is_up() for leg in legs))
     (hotline.folder / "hotline.toml").write_text(good)
-    changed(hotline, (f'"udp:127.0.0.1:{hotline.trunk}", "tcp:127.0.0.1:{hotline.trunk}"', f'"udp:127.0.0.1:{port}"'))
+    hotline.changed((f'"udp:127.0.0.1:{hotline.trunk}", "tcp:127.0.0.1:{hotline.trunk}"', f'"udp:127.0.0.1:{port}"'))
     reloaded(hotline, "ok")
     old, hotline.phones.trunk = hotline.phones.trunk, ("127.0.0.1", port)
     check("an address that is new is listened at", answers(hotline))
@@ -152,15 +142,102 @@ def limits_and_listeners(hotline, legs, good):
 
 
 def restart_only(hotline, good):
-    changed(hotline, ('data = "data"', 'data = "data"\nnode = 7'))
+    hotline.changed(('data = "data"', 'data = "data"\nnode = 7'))
     reloaded(hotline, "ok")
     check("what needs a restart is named", "node: takes effect after a restart" in said(hotline))
     (hotline.folder / "hotline.toml").write_text(good)
     reloaded(hotline, "ok")
 
 
+def by_the_api(hotline, legs, good):
+    """`hotline.toml` read, written, undone by the API, under calls that go on."""
+    path = "/api/v1/settings/configuration/hotline.toml"
+    file, token = hotline.folder / "hotline.toml", hotline.sign_in()
+
+    def put(text, seen, note="", status=200):
+        got, kind, body = hotline.ask("PUT", path, {"text": text, "note": note}, token, seen=seen)
+        if got != status:
+            raise Failed(f"PUT: {got} {body.decode()[:400]}")
+        return json.loads(body)
+
+    def undo(seen, **more):
+        got, _, body = hotline.ask("POST", f"{path}/undo", {"note": "再想想", **more}, token, seen=seen)
+        if got != 200:
+            raise Failed(f"undo: {got} {body.decode()[:400]}")
+        return json.loads(body)
+
+    shown = json.loads(hotline.ask("GET", path, token=token)[2])
+    first, text = shown["version"], shown["text"]
+    check("hotline.toml is shown, its secrets are not", "sandbox-" not in text and text.count("<unchanged>") >= 2
+          and shown["author"] == "file", f"version {first}")
+    limited = text.replace("max_calls = 50000", "max_calls = 1")
+    put(limited, None, status=428)
+    put(limited, first + 7, status=412)
+    broken = put(text.replace('ring_timeout = "20s"', 'ring_timeout = "soon"'), first, status=400)
+    line = next(number for number, row in enumerate(good.splitlines(), 1) if "ring_timeout" in row)
+    check("a PUT that was not read before, or has a fault, changes nothing", broken["faults"][0]["line"] == line
+          and file.read_text() == good and settings(hotline)[1]["ok"], broken["faults"][0]["message"])
+
+    written = put(limited, first, "限一路")
+    check("a PUT is in force at once, and ends nobody's call", not answers(hotline) and all(leg.is_up() for leg in legs))
+    check("the file says so, with its secrets", written["version"] == first + 1 and written["author"] == "admin"
+          and file.read_text() == good.replace("max_calls = 50000", "max_calls = 1"))
+    back = undo(first + 1)
+    check("undone: the file is what it was, to the letter, and in force", back["version"] == first + 2 and file.read_text() == good
+          and answers(hotline))
+    put(written["text"], first + 2)
+    undo(first + 3, version=first)
+    check("undone to a version by its number", file.read_text() == good and answers(hotline))
+
+    # Another password: nobody brings the old one back.
+    put(text.replace('name = "admin"\nrole = "admin"\npassword = "<unchanged>"', 'name = "admin"\nrole = "admin"\npassword = "new-password"'), first + 4)
+    check("another password in it: the session ends, the old one is none any more",
+          (hotline.ask("GET", path, token=token)[0], sign_in(hotline, "sandbox-admin"), sign_in(hotline, "new-password")) == (401, 401, 200))
+    token = hotline.sign_in(password="new-password")
+    undo(first + 5)
+    check("undoing brings no password back", (sign_in(hotline, "sandbox-admin"), sign_in(hotline, "new-password")) == (401, 200))
+
+    put(text.replace('data = "data"', 'data = "data"\nnode = 7'), first + 6)
+    pending = json.loads(hotline.ask("GET", "/api/v1/settings", token=token)[2])["pending_restart"]
+    check("what a PUT leaves for a restart is named", pending == ["node"], pending)
+    undo(first + 7)
+
+    listed = json.loads(hotline.ask("GET", f"{path}/versions", token=token)[2])["items"]
+    check("each is a version with its author and why", [row["version"] for row in listed] == list(range(first + 8, 0, -1))
+          and {row["author"] for row in listed[:8]} == {"admin"} and "限一路" in listed[7]["note"] and "再想想" in listed[6]["note"], len(listed))
+    kept = "".join(row[0] for row in hotline.rows("SELECT text FROM setting_version"))
+    check("no version holds a secret", "sandbox-" not in kept and "new-password" not in kept)
+    audited = hotline.rows("SELECT count(*) AS n FROM audit WHERE action = 'settings.change' AND actor = 'admin'")[0][0]
+    check("each is a row of the audit log", audited == 8, audited)
+    file.write_text(good + "# by hand\n")
+    reloaded(hotline, "ok")
+    check("a change by hand is the next version", json.loads(hotline.ask("GET", path, token=hotline.sign_in())[2])["author"] == "file")
+    file.write_text(good)
+    reloaded(hotline, "ok")
+
+
+def sign_in(hotline, password):
+    return hotline.ask("POST", "/api/v1/sessions", {"user": "admin", "password": password})[0]
+
+
+def survives(hotline, good):
+    """What was put in force by the API is in force after a crash."""
+    path, token = "/api/v1/settings/configuration/hotline.toml", hotline.sign_in()
+    shown = json.loads(hotline.ask("GET", path, token=token)[2])
+    text = shown["text"].replace("max_calls = 50000", "max_calls = 1")
+    check("one more PUT", hotline.ask("PUT", path, {"text": text}, token, seen=shown["version"])[0] == 200)
+    hotline.kill()
+    hotline.start()
+    only = hotline.phones.dial("13800000004")
+    until("one is answered", 5, lambda: only.answered_at)
+    again = json.loads(hotline.ask("GET", path, token=hotline.sign_in())[2])
+    check("is in force after kill -9, and the same version", not answers(hotline) and again["version"] == shown["version"] + 1
+          and again["author"] == "admin")
+    (hotline.folder / "hotline.toml").write_text(good)
+
+
 def main():
-    print("settings that change while people call")
+    print("settings that change while people call" + (", PostgreSQL" if os.environ.get("HOTLINE_TEST_DATABASE") == "postgres" else ""))
     hotline = Hotline()
     (hotline.folder / "ivr-flows/prompts/own").mkdir(parents=True)
     clip(hotline, "one", 500)
@@ -172,7 +249,9 @@ def main():
         legs = calls(hotline, hotline.phones)
         restart_only(hotline, good)
         faults(hotline, legs, good)
+        by_the_api(hotline, legs, good)
         limits_and_listeners(hotline, legs, good)
+        survives(hotline, good)
         hotline.phones.stop()
     shutil.rmtree(hotline.folder, ignore_errors=True)
 

@@ -26,6 +26,8 @@ use tokio::time::{sleep, timeout};
 
 /// How long a telephone waits before it tries again to open or to register.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often an agent without a call looks whether the console still says that it is ready.
+const GLANCE: Duration = Duration::from_secs(20);
 
 /// What an agent does with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +119,10 @@ impl Agent {
                     Err(_) => return Left::Gone,
                 },
                 () = self.world.left() => return Left::Home,
+                () = sleep(GLANCE) => {
+                    self.glance().await;
+                    continue;
+                }
             };
             self.count(|tally| tally.offered += 1);
             self.world.busy(&self.number, true);
@@ -138,7 +144,8 @@ impl Agent {
         let after = self.world.share.behaviour.agents.answers_after.draw(&mut self.rng);
         let fate = self.fate();
         if timeout(after, call.wait_ended()).await.is_ok() {
-            // It was taken back.
+            // It was taken back: by its caller, or because it rang for too long.
+            self.glance().await;
             return false;
         }
         match fate {
@@ -162,6 +169,7 @@ impl Agent {
             Fate::Answers => {
                 call.accept().await;
                 if call.answered().await.is_err() {
+                    self.glance().await;
                     return false;
                 }
                 self.count(|tally| tally.answered += 1);
@@ -267,6 +275,19 @@ impl Agent {
         tokio::select! {
             () = sleep(after) => self.make_ready().await,
             () = self.world.left() => {}
+        }
+    }
+
+    /// Looks at the console, as a person does, and comes back where the centre took it off the queue: for a call that
+    /// rang out as it was answered, or for a telephone that was not heard of for a while.
+    async fn glance(&mut self) {
+        match self.desk.is_taken_off().await {
+            Ok(true) => {
+                self.count(|tally| tally.taken_off += 1);
+                self.back().await;
+            }
+            Ok(false) => {}
+            Err(error) => self.world.whisper(&format!("agent {}: {error}", self.number)),
         }
     }
 

@@ -13,7 +13,8 @@ pub struct Leg {
     pub started_at: i64,
     pub answered_at: Option<i64>,
     pub ended_at: Option<i64>,
-    /// `answered`, `no_answer`, …; empty without an ending.
+    /// Whose doing the end was, and what it was, such as `answered`; empty without an ending.
+    pub whose: String,
     pub what: String,
 }
 
@@ -90,6 +91,18 @@ fn moment(value: &Value) -> Option<i64> {
 }
 
 impl CallRow {
+    /// Whether the caller was in a queue and had nobody in the end: no agent, or one who was lost, and neither another agent
+    /// nor a department that stayed on the line.
+    pub fn went_without(&self) -> bool {
+        let last = self.legs.iter().rfind(|leg| leg.role == "agent" && leg.answered_at.is_some());
+        let lost = last.is_some_and(|agent| {
+            let stayed =
+                |leg: &&Leg| leg.role == "department" && leg.answered_at.is_some() && leg.ended_at > agent.ended_at;
+            agent.whose == "agent" && agent.what == "lost" && !self.legs.iter().any(|leg| stayed(&leg))
+        });
+        self.enqueued_at.is_some() && (self.served_at.is_none() || lost)
+    }
+
     /// Reads a call as the API shows it.
     pub fn read(call: &Value) -> CallRow {
         let leg = |leg: &Value| Leg {
@@ -98,6 +111,7 @@ impl CallRow {
             started_at: moment(&leg["started_at"]).unwrap_or_default(),
             answered_at: moment(&leg["answered_at"]),
             ended_at: moment(&leg["ended_at"]),
+            whose: text(&leg["ending"]["whose"]),
             what: text(&leg["ending"]["what"]),
         };
         CallRow {

@@ -59,6 +59,12 @@ impl Desk {
         self.checked(answer).map(drop)
     }
 
+    /// Whether the agent is without a call and not ready.
+    pub async fn is_taken_off(&mut self) -> Result<bool, HttpError> {
+        let agent = self.get(&format!("/agents/{}", self.user)).await?;
+        Ok(agent["state"] == "idle" && agent["status"] == "not_ready")
+    }
+
     /// The call that the agent is in, and its ticket.
     pub async fn call(&mut self) -> Result<Option<(String, String)>, HttpError> {
         let agent = self.get(&format!("/agents/{}", self.user)).await?;

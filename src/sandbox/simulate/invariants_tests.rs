@@ -26,6 +26,7 @@ fn served(sip: &str, enqueued: i64, rang: i64) -> CallRow {
         answered_at: Some(rang + 1_000),
         ended_at: Some(rang + 31_000),
         what: "answered".into(),
+        ..Leg::default()
     };
     CallRow {
         id: format!("id-{sip}"),

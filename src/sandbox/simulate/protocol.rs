@@ -89,6 +89,8 @@ pub struct AgentTally {
     pub vanished_ringing: u64,
     pub vanished_talking: u64,
     pub rested: u64,
+    /// Times that an agent found that the centre had taken it off the queue.
+    pub taken_off: u64,
     pub held: u64,
     pub three_way: u64,
     pub registered: u64,
@@ -105,6 +107,7 @@ impl std::ops::AddAssign<&AgentTally> for AgentTally {
         self.vanished_ringing += other.vanished_ringing;
         self.vanished_talking += other.vanished_talking;
         self.rested += other.rested;
+        self.taken_off += other.taken_off;
         self.held += other.held;
         self.three_way += other.three_way;
         self.registered += other.registered;

@@ -21,17 +21,24 @@ pub struct Equation {
     /// By how much it may be off, and why.
     pub doubt: i64,
     pub why: String,
+    /// Some of what one side has and the other has not, told where the two differ.
+    pub odd: Vec<String>,
 }
 
 impl Equation {
     fn new(name: &str, whole: (&str, usize), parts: &[(&str, usize)]) -> Equation {
         let own = |(text, number): &(&str, usize)| ((*text).to_owned(), *number as i64);
         let parts = parts.iter().map(own).collect();
-        Equation { name: name.to_owned(), whole: own(&whole), parts, doubt: 0, why: String::new() }
+        Equation { name: name.to_owned(), whole: own(&whole), parts, doubt: 0, why: String::new(), odd: Vec::new() }
     }
 
     fn give(mut self, doubt: usize, why: &str) -> Equation {
         (self.doubt, self.why) = (doubt as i64, why.to_owned());
+        self
+    }
+
+    fn name_odd(mut self, odd: Vec<String>) -> Equation {
+        self.odd = odd;
         self
     }
 
@@ -47,6 +54,9 @@ impl Equation {
         let sum: i64 = self.parts.iter().map(|(_, number)| number).sum();
         if sum != self.whole.1 {
             let _ = write!(line, "(差 {},{} 允许 {})", self.whole.1 - sum, self.why, self.doubt);
+            for odd in &self.odd {
+                let _ = write!(line, "\n      {odd}");
+            }
         }
         line
     }
@@ -96,14 +106,15 @@ pub fn equations(evidence: &Evidence) -> Vec<Equation> {
             ],
         ),
         Equation::new("answered", ("市民所见接通", answered), &[("热线账上接通", taken.len())])
-            .give(doubtful, "强杀瞬间未定"),
+            .give(doubtful, "强杀瞬间未定")
+            .name_odd(differently_answered(evidence, &taken)),
         Equation::new("fates", ("热线账上接通", taken.len()), &parts),
     ];
     if evidence.own {
         let ids: BTreeSet<&str> = own.iter().map(|call| call.id.as_str()).collect();
         let owed = evidence.books.callbacks.iter().filter(|(call, _)| ids.contains(call.as_str())).count();
-        let unserved = taken.iter().filter(|call| call.served_at.is_none() && call.enqueued_at.is_some()).count();
-        all.push(Equation::new("callbacks", ("入队而未获接听", unserved), &[("待回拨", owed)]));
+        let unserved = taken.iter().filter(|call| call.went_without()).count();
+        all.push(Equation::new("callbacks", ("入队而未获接听,或失去坐席后未再获接听", unserved), &[("待回拨", owed)]));
         let messages = evidence.books.messages.values().filter(|(purpose, _)| purpose == "acceptance").count();
         all.push(
             Equation::new("sms", ("登记成功的工单", evidence.registered.len()), &[("受理短信", messages)])
@@ -118,6 +129,37 @@ pub fn equations(evidence: &Evidence) -> Vec<Equation> {
         all.push(Equation::new("legs", ("账上坐席腿接通", matched.legs), &[("话机确已接起", matched.connected)]));
     }
     all
+}
+
+/// Calls that their citizens and the books tell differently, the first ten.
+fn differently_answered(evidence: &Evidence, taken: &[&&CallRow]) -> Vec<String> {
+    let answered = evidence.answered();
+    let booked: BTreeMap<&str, &CallRow> = taken.iter().map(|row| (row.sip_call_id.as_str(), **row)).collect();
+    let kill_before = |at: i64| evidence.kills.iter().filter(|kill| **kill <= at).max().map(|kill| at - kill);
+    let odd = evidence.calls.iter().filter_map(|call| {
+        let id = call.sip_call_id.as_str();
+        let row = booked.get(id);
+        if answered.contains(id) == row.is_some() {
+            return None;
+        }
+        let told = row.map(|row| {
+            format!(
+                "{} {}/{} 接通后 {:?} ms 结束",
+                row.id,
+                row.whose,
+                row.what,
+                row.ended_at.zip(row.answered_at).map(|(end, answer)| end - answer)
+            )
+        });
+        Some(format!(
+            "{id}:市民 {:?},拨出于强杀后 {:?} ms,历时 {} ms;账上 {}",
+            call.result,
+            kill_before(call.placed_at),
+            call.ended_at - call.placed_at,
+            told.unwrap_or_else(|| "没有接通".to_owned())
+        ))
+    });
+    odd.take(10).collect()
 }
 
 const WITHDRAWN: &str = "接起时来电已撤回";
@@ -240,7 +282,7 @@ pub fn words(evidence: &Evidence, equations: &[Equation], verdicts: &[Verdict]) 
     let agents = &evidence.agents;
     let _ = writeln!(
         text,
-        "  坐席:振铃 {},接起 {},拒接 {},响到超时 {},振铃中掉线 {},通话中掉线 {},小休 {},保持 {},三方 {},登记 {},接口未成 {}",
+        "  坐席:振铃 {},接起 {},拒接 {},响到超时 {},振铃中掉线 {},通话中掉线 {},小休 {},被置离席后返回 {},保持 {},三方 {},登记 {},接口未成 {}",
         agents.offered,
         agents.answered,
         agents.refused,
@@ -248,6 +290,7 @@ pub fn words(evidence: &Evidence, equations: &[Equation], verdicts: &[Verdict]) 
         agents.vanished_ringing,
         agents.vanished_talking,
         agents.rested,
+        agents.taken_off,
         agents.held,
         agents.three_way,
         agents.registered,
@@ -387,6 +430,30 @@ mod tests {
         let mut silent = evidence();
         silent.registered.insert("261125000000022".into());
         assert!(!by_name(&equations(&silent), "sms").holds(), "a registration without its SMS");
+    }
+
+    #[test]
+    fn who_lost_the_agent_and_reached_nobody_went_without() {
+        let lost = Leg {
+            role: "agent".into(),
+            answered_at: Some(3000),
+            ended_at: Some(5000),
+            whose: "agent".into(),
+            what: "lost".into(),
+            ..Leg::default()
+        };
+        let of = |legs: &[&Leg]| {
+            let legs = legs.iter().map(|leg| (*leg).clone()).collect();
+            row("a", |row| (row.served_at, row.enqueued_at, row.legs) = (Some(3000), Some(2000), legs)).went_without()
+        };
+        let rang = Leg { answered_at: None, what: "answered".into(), whose: "caller".into(), ..lost.clone() };
+        assert!(of(&[&lost, &rang]));
+        let next = Leg { answered_at: Some(6000), ended_at: Some(9000), ..rang };
+        assert!(!of(&[&lost, &next]), "another agent took over");
+        let department = Leg { role: "department".into(), ..next };
+        assert!(!of(&[&department, &lost]), "the department stayed");
+        let gone = Leg { ended_at: Some(4000), ..department };
+        assert!(of(&[&gone, &lost]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Spool;
 use crate::{
     clock::UnixMillis,
+    ids::CallId,
     store::{AcceptedCall, FinishedCall, Result, sql::from_json},
 };
 use rusqlite::OptionalExtension;
@@ -18,6 +19,18 @@ pub struct Waiting {
 }
 
 impl Spool {
+    /// Whether the store will be given calls that have ended and are numbered before this one.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn owes_before(&self, first: CallId) -> Result<bool> {
+        self.read(move |conn| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM accepted WHERE call < ?1 AND finished IS NOT NULL AND stuck = 0)";
+            Ok(conn.query_row(sql, [first.0 as i64], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// What waits for the store.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! It speaks to SQLite itself, in its own thread: a driver with a thread of its own would cost two changes of thread a
 //! statement, on the way of every call's 200 (docs/decisions/0005-the-spool-speaks-to-sqlite-itself.md).
 
-use super::{JournalState, Recovered, RecoveredCall, SpooledWaiter, bindings};
+use super::{JournalState, Recovered, RecoveredCall, SpooledWaiter, bindings, footing};
 use crate::{
     ids::{CallId, LegId},
     store::{
@@ -34,6 +34,7 @@ const SCHEMA: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS dialog_call ON dialog (call)",
     "CREATE TABLE IF NOT EXISTS waiter (call INTEGER PRIMARY KEY, enqueued_at INTEGER NOT NULL, body TEXT NOT NULL)",
     bindings::SCHEMA,
+    footing::SCHEMA,
     // What is written to find out whether the disk takes anything again.
     "CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
 ];
@@ -55,6 +56,7 @@ pub(in crate::store) enum Op {
     Dialog(LegId, Option<(CallId, String)>),
     Waiter(CallId, Option<SpooledWaiter>),
     Bindings(String, Option<String>),
+    Footing(String, Reply),
     /// The store has these: as accepted, as finished; these it will never take.
     Fed {
         accepted: Vec<CallId>,
@@ -105,6 +107,7 @@ struct Batch {
     dialogs: HashMap<LegId, Option<(CallId, String)>>,
     waiters: HashMap<CallId, Option<SpooledWaiter>>,
     bindings: HashMap<String, Option<String>>,
+    footing: Option<String>,
     fed: Vec<CallId>,
     done: Vec<CallId>,
     stuck: Vec<CallId>,
@@ -151,6 +154,10 @@ impl Batch {
             Op::Bindings(aor, bindings) => {
                 self.words += 1;
                 self.bindings.insert(aor, bindings);
+            }
+            Op::Footing(body, reply) => {
+                self.footing = Some(body);
+                self.replies.push(reply);
             }
             Op::Fed { accepted, finished, stuck, weight, reply } => {
                 self.fed_weight += weight;
@@ -298,6 +305,7 @@ impl Journal {
         let added = write_calls(&tx, batch)?;
         write_snapshots(&tx, batch)?;
         bindings::write(&tx, &batch.bindings)?;
+        footing::write(&tx, batch.footing.as_deref())?;
         tx.commit()?;
         Ok(added)
     }

@@ -9,6 +9,7 @@ mod age;
 mod bindings;
 mod copy;
 mod feeder;
+mod footing;
 mod journal;
 
 use super::{
@@ -22,6 +23,7 @@ use crate::{
 };
 pub use age::Waiting;
 pub use copy::SpoolCopy;
+pub use footing::Footing;
 use journal::{Journal, Op};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -175,6 +175,29 @@ fn an_agent_refuses_and_the_next_is_rung() {
 }
 
 #[test]
+fn who_lost_the_agent_and_gives_up_waiting_again_is_called_back() {
+    let mut w = World::new();
+    let (dying, citizen) = (w.agent("8001"), w.citizen("1001"));
+    w.calls(citizen);
+    w.until(20, "they talk", |w| w.converse(&[citizen, dying]));
+    w.phones[dying].dead = true;
+    w.until(15, "the loss is found out", |w| w.has_said(|said| matches!(said, Said::AgentLost { .. })));
+    w.run(1);
+    w.hangs_up(citizen);
+    w.until(40, "the last BYE to the dead telephone is given up", |w| !w.journal.owed.is_empty());
+    let owed: Vec<_> = w.journal.owed.iter().map(|owed| (owed.number.as_deref(), owed.reason.as_str())).collect();
+    assert_eq!(owed, [(Some("1001"), "abandoned")]);
+    let next = w.agent("8002");
+    let patient = w.citizen("1002");
+    w.calls(patient);
+    w.until(20, "others are served", |w| w.converse(&[patient, next]));
+    w.hangs_up(patient);
+    w.run(1);
+    assert_eq!(w.journal.owed.len(), 1, "who was served is owed nothing");
+    w.ends();
+}
+
+#[test]
 fn an_agents_telephone_dies_and_the_citizen_is_first_in_the_queue() {
     let mut w = World::new();
     let dying = w.agent("8001");

@@ -1,9 +1,9 @@
 //! What lists hide, on each database.
 
-use super::{
+use super::{give, on_each, units};
+use crate::store::{
     call::{CallFilter, CallRow},
     recording::RecordingFilter,
-    tests::{give, on_each, units},
     ticket::{Applying, TicketFilter},
     *,
 };
