@@ -260,3 +260,19 @@ fn an_estimate_shares_the_usual_handling_among_those_who_are_ready() {
     house.sets(8002, lunch()).unwrap();
     assert_eq!(house.queue("general").estimate_ms, None, "nobody is ready");
 }
+
+#[test]
+fn a_queue_is_staffed_by_who_is_signed_in_or_ready_as_it_asks() {
+    for (rule, on_a_break) in [(Staffing::SignedIn, None), (Staffing::Ready, Some(Overflow::Empty))] {
+        let mut house = House::with_agents(QueueConfig { join_empty: rule, ..general() }, 0);
+        house.queues_up(1);
+        assert_eq!(house.overflowed(1), Some(Overflow::Empty), "{rule:?}: nobody is there");
+        house.signs_in(8001);
+        house.sets(8001, lunch()).unwrap();
+        house.queues_up(2);
+        assert_eq!(house.overflowed(2), on_a_break, "{rule:?}: one who is not ready");
+        house.sets(8001, Status::Ready).unwrap();
+        house.queues_up(3);
+        assert_eq!(house.overflowed(3), None, "{rule:?}: one who is ready");
+    }
+}
