@@ -109,6 +109,9 @@ fn an_estimated_wait_may_dissuade() {
     house.sets_queues(vec![QueueConfig { dissuade_when: Some(seconds(30)), ..general() }]);
     house.queues_up(5);
     assert_eq!((house.overflowed(5), house.order()), (None, vec![5]), "the first who waits is never refused");
+    house.sets_queues(vec![QueueConfig { dissuade_when: Some(seconds(120)), ..general() }]);
+    house.queues_up(6);
+    assert_eq!(house.order(), [5, 6], "two handlings of 60 s are not longer than 120 s");
 }
 
 #[test]
@@ -264,6 +267,9 @@ fn an_estimate_shares_the_usual_handling_among_those_who_are_ready() {
 #[test]
 fn a_queue_is_staffed_by_who_is_signed_in_or_ready_as_it_asks() {
     for (rule, on_a_break) in [(Staffing::SignedIn, None), (Staffing::Ready, Some(Overflow::Empty))] {
+        let mut house = House::with_agents(QueueConfig { leave_empty: rule, ..general() }, 0);
+        house.queues_up(1);
+        assert_eq!(house.overflowed(1), Some(Overflow::Empty), "{rule:?}: who would be sent on does not join");
         let mut house = House::with_agents(QueueConfig { join_empty: rule, ..general() }, 0);
         house.queues_up(1);
         assert_eq!(house.overflowed(1), Some(Overflow::Empty), "{rule:?}: nobody is there");
@@ -274,5 +280,21 @@ fn a_queue_is_staffed_by_who_is_signed_in_or_ready_as_it_asks() {
         house.sets(8001, Status::Ready).unwrap();
         house.queues_up(3);
         assert_eq!(house.overflowed(3), None, "{rule:?}: one who is ready");
+    }
+}
+
+#[test]
+fn either_announcement_alone_is_made_on_joining_and_then_in_its_time() {
+    for (position, wait) in [(true, false), (false, true)] {
+        let every = Some(seconds(30));
+        let announcing =
+            QueueConfig { announce_position: position, announce_wait: wait, announce_every: every, ..general() };
+        let mut house = House::with_agents(announcing, 0);
+        house.queues_up(1);
+        let told = |house: &House| house.said.iter().filter(|said| matches!(said, Output::Position { .. })).count();
+        for (passed, times) in [(0, 1), (29, 1), (1, 2), (30, 3)] {
+            house.pass(passed);
+            assert_eq!(told(&house), times);
+        }
     }
 }
