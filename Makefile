@@ -7,8 +7,9 @@ SHELL := /bin/bash
 help:
 	@echo "make run       the sandbox: dial sip:12345@127.0.0.1:5060, look at http://127.0.0.1:8080/"
 	@echo "make test      everything: format, lints, tests, scenarios with real peers and a browser, fuzzing, a short load"
-	@echo "make soak      what takes longer, for every night: the container, every panel and rule asked of a Prometheus, each step of the demo"
-	@echo "               broken in turn, an exercise of 30 minutes, ten minutes of fuzzing, faults, an hour of the random walk"
+	@echo "make soak      what takes longer, for every night: the container; the operating guide followed from an empty Debian; every panel"
+	@echo "               and rule asked of a Prometheus; each step of the demo broken in turn; an exercise of 30 minutes; ten minutes of"
+	@echo "               fuzzing; faults; an hour of the random walk"
 	@echo "make walk      the random walk of calls, faults and clock steps alone (WALK=seconds, 120 unless told)"
 	@echo "make bench     the figures of docs/performance.md (BENCH=FOLDER names the measuring tools)"
 
@@ -20,6 +21,7 @@ test: deps fmt lint unit walk scenario faults browser demo simulate fuzz
 
 soak: deps soak-deps target/release/hotline
 	tests/deploy container
+	tests/deploy guide
 	python3 tests/operating/panels.py
 	tests/demo --all
 	tests/simulate soak
@@ -31,7 +33,7 @@ soak: deps soak-deps target/release/hotline
 deps:
 	@tests/install-peers
 
-# What only the night needs: podman, debootstrap, Prometheus.
+# What only the night needs: podman, debootstrap, a container that boots, Prometheus.
 soak-deps:
 	@tests/install-peers --soak
 
