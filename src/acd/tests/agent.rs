@@ -161,6 +161,10 @@ fn one_who_asks_for_calls_again_rests_no_longer() {
     let mut house = House::with_agents(general(), 1);
     house.queues_up(1);
     house.fails(1, OfferFailure::Rejected);
+    house.sets(8001, Status::Ready).unwrap();
+    assert_eq!(house.offer(1).1, 8001);
+    house.fails(1, OfferFailure::Rejected);
+    house.said.clear();
     house.sets(8001, lunch()).unwrap();
     assert_eq!(house.order(), [1]);
     house.sets(8001, Status::Ready).unwrap();
