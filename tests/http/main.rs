@@ -10,7 +10,6 @@ mod world;
 
 mod agents;
 mod alarms;
-mod callbacks;
 mod calls;
 mod documents;
 mod events;
