@@ -12,7 +12,7 @@ use hotline::{
     ticket::Role,
 };
 use std::{
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, BufRead, IsTerminal, Read, Write},
     mem::MaybeUninit,
     process::ExitCode,
 };
@@ -250,10 +250,12 @@ fn unseen(prompt: &str) -> anyhow::Result<String> {
     }
     // What is typed before is thrown away: asked only now.
     eprint!("{prompt}");
-    let read = line();
+    // The terminal gives one line at a time.
+    let mut typed = [0; 1024];
+    let read = io::stdin().read(&mut typed);
     set(&before);
     eprintln!();
-    let text = read?;
+    let text = String::from_utf8_lossy(&typed[..read.context("终端")?]).trim_end_matches(['\r', '\n']).to_owned();
     if text.contains(CTRL_C) {
         bail!("已取消,没有作任何改动 (cancelled)");
     }
