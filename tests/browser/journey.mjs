@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { accessible, check, fits, launch, newLog, pictures, visit } from "./browser.mjs";
 import { Agent, Citizen } from "./phones.mjs";
-import { Program } from "./program.mjs";
+import { Centre, Program } from "./program.mjs";
 
 /** What the page owes: what happens is seen within this time. */
 const LIVE = { timeout: 1000 };
@@ -232,6 +232,48 @@ async function aPowerCut(page, program) {
   await seen("what happens now is seen", chip(row(page, "agents", "8002"), "空闲"));
 }
 
+async function aChangeOfSettings(browser, centre) {
+  console.log("settings that change");
+  const own = newLog(), page = await visit(browser, centre.http, own);
+  await signIn(page, "admin");
+  await page.locator("#link", { hasText: "实时" }).waitFor();
+  const strip = page.locator("#settings"), extra = row(page, "queues", "extra");
+  check("without a fault there is no strip", !await strip.isVisible());
+  const citizen = await phone(new Citizen("13900000080"));
+  await citizen.dial(centre.trunk);
+  await seen("a caller waits", row(page, "calls", "139****0080"));
+  centre.write({ queues: ["general"], queue: "general" });
+  check("a queue is taken out of the settings", await centre.reload());
+  await seen("who waits is served, nobody else comes in", chip(extra, "停止接入"));
+  await seen("and it is said that settings changed", page.locator("#toast", { hasText: "现已生效" }));
+  await pictures(page, shots, "closing");
+  await citizen.hangUp();
+  await gone("with its last caller the queue is gone", extra);
+  centre.write({ queues: ["general"], queue: "genral" });
+  check("settings with a fault", !await centre.reload());
+  await seen("are shown", strip.locator("li", { hasText: "genral" }));
+  const says = await text(strip.locator("li").first());
+  check("with file and line", /^配置有错误 .*hotline.toml 第 \d+ 行/.test(says), says);
+  await fits(page, "a fault of the settings");
+  await accessible(page, "a fault of the settings");
+  await pictures(page, shots, "settings");
+  centre.write({ queues: ["general"], queue: "general" });
+  check("put right", await centre.reload());
+  await strip.waitFor({ state: "hidden", ...LIVE });
+  check("the strip is away", true);
+  const agents = await visit(browser, centre.http, own);
+  await signIn(agents, "8001");
+  await agents.locator("#link", { hasText: "实时" }).waitFor();
+  centre.write({ queues: ["general"], queue: "genral" });
+  await centre.reload();
+  await strip.waitFor({ state: "visible", ...LIVE });
+  check("an agent is told nothing of it", !await agents.locator("#settings").isVisible());
+  const faults = own.errors.filter((one) => !/status of 401 .*\/api\/v1\/sessions(\/current)?$/.test(one));
+  check("the console is clean here, too", faults.length === 0, faults.join("\n"));
+  await agents.context().close();
+  await page.context().close();
+}
+
 async function theWatch(page, program) {
   console.log("what the browser did");
   const host = new URL(program.http).host;
@@ -269,12 +311,14 @@ async function journey(browser, program) {
 }
 
 const begun = performance.now();
-const program = new Program();
+const program = new Program(), centre = new Centre();
 let browser, ok = false;
 try {
   await program.open();
   browser = await launch();
   await journey(browser, program);
+  await centre.open();
+  await aChangeOfSettings(browser, centre);
   ok = true;
 } catch (error) {
   console.error(error);
@@ -285,8 +329,10 @@ try {
 } finally {
   phones.forEach((one) => one.close());
   await browser?.close();
-  await program.close();
-  program.forget();
+  for (const one of [program, centre]) {
+    await one.close();
+    one.forget();
+  }
 }
 const keep = !ok || process.argv.includes("--keep");
 if (keep) console.log(`screenshots: ${shots}`); else rmSync(shots, { recursive: true, force: true });

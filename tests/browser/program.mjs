@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,10 +40,11 @@ export class Program {
     return this;
   }
 
+  arguments() { return ["--data", join(this.folder, "data"), "--shift", String(this.shift)]; }
+
   async start() {
     const log = openSync(join(this.folder, "log"), "a");
-    const args = ["--data", join(this.folder, "data"), "--shift", String(this.shift)];
-    this.process = spawn(process.env.HOTLINE, args, { stdio: ["ignore", log, log], cwd: this.folder });
+    this.process = spawn(process.env.HOTLINE, this.arguments(), { stdio: ["ignore", log, log], cwd: this.folder });
     closeSync(log);
     this.over = new Promise((done) => this.process.once("exit", done));
     for (let n = 0; n < 200; n++) {
@@ -79,4 +80,50 @@ export class Program {
   }
 
   async signIn(user) { return (await this.api("POST", "/sessions", { user, password: `sandbox-${user}` })).token; }
+}
+
+/** A centre with a `hotline.toml` of its own, which the sandbox has not: two queues, and 12345 leads to `queue`. */
+export class Centre extends Program {
+  arguments() {
+    this.write({ queues: ["general", "extra"], queue: "extra" });
+    return ["--config", join(this.folder, "hotline.toml")];
+  }
+
+  write({ queues, queue }) {
+    const udp = (port) => `listen = ["udp:${HOST}:${port}"]\nallow = ["127.0.0.0/8"]\n`;
+    writeFileSync(join(this.folder, "hotline.toml"), `data = "data"
+[http]
+listen = ["${HOST}:${8080 + this.shift}"]
+[media]
+address = "${HOST}"
+ports = "20000-29999"
+allowed_networks = ["127.0.0.0/8"]
+[recording]
+create_key = true
+[[agent]]
+number = "8001"
+password = "sandbox-8001"
+[[user]]
+name = "admin"
+role = "admin"
+password = "sandbox-admin"
+${queues.map((name) => `[[queue]]\nname = "${name}"\n`).join("")}[[profile]]
+name = "trunk"
+kind = "trunk"
+auth = "none"
+${udp(this.trunk)}[[profile.number]]
+match = ["12345"]
+queue = "${queue}"
+[[profile]]
+name = "agents"
+kind = "agents"
+auth = "digest"
+${udp(this.agents)}`);
+  }
+
+  /** Puts what is written in force; false where it has faults. */
+  async reload() {
+    const token = await this.signIn("admin");
+    return this.api("POST", "/settings/reload", {}, token).then(() => true, () => false);
+  }
 }

@@ -11,6 +11,8 @@ import time
 
 from lib import RATE, Failed, a_law, tone
 
+# A registration lasts 300 s.
+REFRESH = 120
 FRAME = bytes(a_law(sample) for sample in tone(400, 160 / RATE))
 
 
@@ -97,6 +99,7 @@ class Phones(threading.Thread):
         self.trunk, self.registrar = ("127.0.0.1", hotline.trunk), ("127.0.0.1", hotline.agents)
         self.citizens, self.agents, self.departments = (self._open(port) for port in (0, 0, hotline.departments))
         self.legs, self.registrations, self.running, self.sound = {}, {}, True, sound
+        self.cseqs, self.refreshed = {}, time.monotonic()
         self.stray = []
 
     @staticmethod
@@ -123,6 +126,7 @@ class Phones(threading.Thread):
         for number in numbers:
             self.registrations[number] = None
             self._register(number, 1)
+            self.refreshed = time.monotonic()
 
     def registered(self):
         return sum(1 for bound in self.registrations.values() if bound)
@@ -153,6 +157,10 @@ class Phones(threading.Thread):
                         break
                     self._take(key.fileobj, data.decode(errors="replace"), source)
             now = time.monotonic()
+            if now - self.refreshed > REFRESH:
+                self.refreshed = now
+                for number, cseq in list(self.cseqs.items()):
+                    self._register(number, cseq + 1)
             for leg in list(self.legs.values()):
                 if leg.kind == "citizen" and leg.answered_at is None and leg.refused is None and now - leg.dialled_at > leg.again:
                     # Timer A: the INVITE again, after twice as long each time; 32 s at most.
@@ -259,6 +267,7 @@ class Phones(threading.Thread):
 
     def _register(self, number, cseq, authorization=""):
         port = self.agents.getsockname()[1]
+        self.cseqs[number] = cseq
         self.agents.sendto((
             f"REGISTER sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{random.randrange(1 << 40)};rport\r\n"
             f"Max-Forwards: 70\r\nFrom: <sip:{number}@127.0.0.1>;tag=r{number}\r\nTo: <sip:{number}@127.0.0.1>\r\n"
@@ -271,6 +280,9 @@ class Phones(threading.Thread):
             self.registrations[number] = True
             return
         asked = re.search(r"^WWW-Authenticate:.*SHA-256.*$", text, re.M | re.I)
+        if status != 401 and self.registrations[number]:
+            # A refresh that came at a bad moment: it is bound still, and the next one comes.
+            return
         if status != 401 or not asked:
             raise Failed(f"REGISTER of {number}: {text.splitlines()[0]}")
         realm, nonce = (re.search(rf'{name}="([^"]*)"', asked[0])[1] for name in ("realm", "nonce"))

@@ -3,6 +3,7 @@
 import { noAlarms, readAlarms } from "./alarms.js";
 import { api } from "./api.js";
 import { agents, calls, draw, lists, me, messages, queues, tickets } from "./board.js";
+import { noSettings, readSettings, showSettings } from "./settings.js";
 import { tick } from "./table.js";
 import { clock, learnOffset } from "./time.js";
 import { ownReasons, reasons, userRoles } from "./words.js";
@@ -14,8 +15,10 @@ const AGAIN = 1000;
 let source = null, retry = 0, waiting = null, reading = Promise.resolve(), wanted = false;
 const redraw = () => { if (!wanted) { wanted = true; setTimeout(() => { wanted = false; draw(); tick(); }, 30); } };
 
-function say(text) {
+/** Says something for a while; `calm` is no trouble. */
+function say(text, calm) {
   $("toast").textContent = text;
+  $("toast").classList.toggle("calm", Boolean(calm));
   $("toast").hidden = !text;
   clearTimeout(say.timer);
   if (text) say.timer = setTimeout(() => say(""), 8000);
@@ -34,6 +37,8 @@ function linked(up) {
 }
 
 function take(kind, item) {
+  // A queue that the settings name no more is away with the last who waited in it.
+  if (kind === "queue" && item.closing && item.waiting_count + item.ringing_count === 0) return queues.delete(item.queue);
   if (kind === "call_gone" || (kind === "call" && item.state === "ended")) return calls.delete(item.id);
   const [map, key] = { call: [calls, "id"], agent: [agents, "agent"], queue: [queues, "queue"], ticket: [tickets, "no"], message: [messages, "id"] }[kind];
   map.set(item[key], item);
@@ -60,7 +65,7 @@ function follow() {
   clearTimeout(retry);
   source?.close();
   const mine = source = new EventSource("/api/v1/events");
-  source.onopen = () => Promise.all([readLists(), readAlarms()]).then(() => { if (source === mine) linked(true); }).catch(lost);
+  source.onopen = () => Promise.all([readLists(), readAlarms(), readSettings()]).then(() => { if (source === mine) linked(true); }).catch(lost);
   source.onerror = () => lost();
   for (const kind of ["call", "call_gone", "agent", "queue", "ticket", "message"]) {
     source.addEventListener(kind, (event) => {
@@ -69,7 +74,12 @@ function follow() {
     });
   }
   source.addEventListener("alarm", () => readAlarms().catch(lost));
-  source.addEventListener("reset", () => Promise.all([readLists(), readAlarms()]).catch(lost));
+  source.addEventListener("settings", (event) => {
+    const state = JSON.parse(event.data);
+    showSettings(state);
+    say(state.faulty ? "新的配置有错误，没有生效" : "配置已重新加载，现已生效", !state.faulty);
+  });
+  source.addEventListener("reset", () => Promise.all([readLists(), readAlarms(), readSettings()]).catch(lost));
 }
 
 /** The stream or a list failed: says so, and begins anew unless the session is over. */
@@ -160,6 +170,7 @@ function showSignIn(why) {
   $("ask").close();
   for (const map of [calls, agents, queues, tickets, messages]) map.clear();
   noAlarms();
+  noSettings();
   draw();
   say("");
   for (const id of ["board", "link", "sign-out", "lost"]) $(id).hidden = true;

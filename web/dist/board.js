@@ -87,7 +87,7 @@ const drawAgents = table("agents", (a) => a.agent, [
 const longest = (q) => (q.waiting || []).map((w) => w.enqueued_at).sort()[0];
 
 const drawQueues = table("queues", (q) => q.queue, [
-  ["", (q) => q.queue === "general" ? "综合（general）" : q.queue],
+  ["", (q) => [q.queue === "general" ? "综合（general）" : q.queue, ...(q.closing ? [" ", { chip: ["停止接入", "warn"] }] : [])]],
   ["num", (q) => q.waiting_count],
   ["num", (q) => longest(q) ? { since: longest(q) } : "—"],
   ["num", (q) => q.offered],
