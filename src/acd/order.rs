@@ -101,6 +101,7 @@ mod tests {
         #[test]
         fn behaves_as_a_sorted_set(steps in proptest::collection::vec((any::<bool>(), 0..2_000u32), 0..3_000)) {
             let (mut ours, mut plain) = (Ranked::default(), BTreeSet::new());
+            prop_assert!(ours.is_empty());
             for (add, key) in steps {
                 if add {
                     prop_assert_eq!(ours.insert(key), plain.insert(key));
@@ -109,9 +110,9 @@ mod tests {
                 }
                 prop_assert_eq!(ours.after(&key), plain.range(key + 1..).next().copied());
                 prop_assert_eq!(ours.first(), plain.first().copied());
+                prop_assert_eq!((ours.len(), ours.is_empty()), (plain.len(), plain.is_empty()));
             }
             prop_assert!(ours.iter().eq(plain.iter().copied()));
-            prop_assert_eq!((ours.len(), ours.is_empty()), (plain.len(), plain.is_empty()));
             for (place, key) in plain.iter().enumerate() {
                 prop_assert_eq!(ours.place(key), Some(place));
             }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may begin at the present")]
 
 mod agent;
+mod changes;
 mod offer;
 mod queue;
 mod routing;

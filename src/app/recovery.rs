@@ -239,7 +239,10 @@ pub fn close(record: &mut CallRecord, now: UnixMillis) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::QueueName;
+    use crate::{
+        call::cdr::{LegRecord, Role, ThreeWayRecord},
+        ids::{LegId, QueueName},
+    };
 
     fn accepted() -> AcceptedCall {
         AcceptedCall {
@@ -291,6 +294,36 @@ mod tests {
         assert_eq!((owed.enqueued_at, owed.reason.as_str()), (UnixMillis(2_000), "restart"));
         let (_, finished) = closed(served, None, UnixMillis(9_000)).expect("closed");
         assert_eq!(finished.callback, None, "one who talked is owed none");
+    }
+
+    #[test]
+    fn nothing_in_the_record_of_a_call_that_a_crash_ended_goes_on() {
+        let leg = |id, state, ended_at: Option<i64>| LegRecord {
+            id: LegId(id),
+            role: Role::Citizen,
+            state,
+            started_at: UnixMillis(1_000),
+            answered_at: None,
+            ended_at: ended_at.map(UnixMillis),
+            ending: None,
+        };
+        let attempt = |outcome: &str| ThreeWayRecord {
+            hotline: "12348".into(),
+            at: UnixMillis(3_000),
+            outcome: outcome.to_owned(),
+            joined_at: None,
+        };
+        let call = recovered(|record| {
+            record.legs = vec![leg(1, LegStateName::Answered, None), leg(2, LegStateName::Over, Some(4_000))];
+            record.three_way = vec![attempt("busy"), attempt("ringing")];
+        });
+        let (record, _) = closed(call, None, UnixMillis(9_000)).expect("closed");
+        let legs: Vec<_> = record.legs.iter().map(|leg| (leg.state, leg.ended_at)).collect();
+        let over = |at| (LegStateName::Over, Some(UnixMillis(at)));
+        assert_eq!(legs, [over(9_000), over(4_000)]);
+        assert_eq!(record.legs[0].ending.map(|ending| (ending.whose, ending.what)), Some((Whose::Us, What::Lost)));
+        let outcomes: Vec<_> = record.three_way.iter().map(|attempt| attempt.outcome.as_str()).collect();
+        assert_eq!(outcomes, ["busy", "failed"]);
     }
 
     #[test]

@@ -214,6 +214,15 @@ pub(crate) mod tests {
         assert_eq!(c.add_working_minutes(before_holiday, 60), at(&c, date(2026, 10, 8), 9, 0));
         assert_eq!(c.working_millis(before_holiday, at(&c, date(2026, 10, 8), 9, 0)), 60 * MINUTE);
         assert!(c.is_open(before_lunch) && !c.is_open(at(&c, date(2026, 9, 30), 13, 0)));
+        let evening = at(&c, date(2026, 9, 30), 18, 0);
+        assert_eq!(c.add_working_minutes(evening, 0), at(&c, date(2026, 10, 8), 8, 30), "no time, but office time");
+    }
+
+    #[test]
+    fn years_of_working_days_are_counted() {
+        let c = Calendar::default();
+        // Five working days a week: 400 weeks would be past the horizon, 100 are not.
+        assert_eq!(c.add_working_days(at(&c, date(2026, 11, 2), 9, 0), 500), at(&c, date(2028, 10, 2), 17, 30));
     }
 
     #[test]

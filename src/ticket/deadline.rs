@@ -153,10 +153,25 @@ mod tests {
     }
 
     #[test]
+    fn the_same_day_is_for_what_comes_before_the_hour_of_a_working_day() {
+        let c = october();
+        let due = |day, hour, minute| Rule::SameDay(16).due(at(&c, day, hour, minute), &c);
+        assert_eq!(due(date(2026, 9, 30), 15, 59), at(&c, date(2026, 10, 1), 0, 0));
+        assert_eq!(due(date(2026, 9, 30), 16, 0), at(&c, date(2026, 10, 9), 0, 0), "at the hour is not before it");
+        assert_eq!(due(date(2026, 10, 3), 9, 0), at(&c, date(2026, 10, 9), 0, 0), "a holiday");
+        assert_eq!(due(date(2026, 10, 10), 9, 0), at(&c, date(2026, 10, 11), 0, 0), "a Saturday that is worked");
+    }
+
+    #[test]
     fn policy_takes_the_first_that_fits() {
         let policy = Policy::default();
         assert_eq!(policy.handling(Kind::Complaint, Urgency::Normal), Rule::WorkingDays(5));
         assert_eq!(policy.handling(Kind::Complaint, Urgency::Emergency), Rule::SameDay(16));
+        let praise = HandleRule { kind: Some(Kind::Praise), urgency: None, rule: Rule::WorkingDays(15) };
+        let policy = Policy { handle: [policy.handle, vec![praise]].concat(), ..Policy::default() };
+        assert_eq!(policy.handling(Kind::Praise, Urgency::Normal), Rule::WorkingDays(15));
+        assert_eq!(policy.handling(Kind::Praise, Urgency::Emergency), Rule::SameDay(16), "the first that fits");
+        assert_eq!(policy.handling(Kind::Complaint, Urgency::Urgent), Rule::WorkingDays(5));
     }
 
     #[test]

@@ -84,6 +84,7 @@ pub fn query_code(rng: &mut impl Rng) -> String {
 mod tests {
     use super::*;
     use jiff::civil::date;
+    use rand::SeedableRng;
 
     #[test]
     fn a_number_is_date_node_sequence_and_check() {
@@ -92,6 +93,14 @@ mod tests {
         assert_eq!(parse(no.as_str()), Ok(no.clone()));
         assert_eq!(parse(&format!("{} {}", &no.as_str()[..6], &no.as_str()[6..])), Ok(no));
         assert_eq!(check_digit("572"), 4, "Damm's own example");
+    }
+
+    #[test]
+    fn a_query_code_is_six_digits_that_nobody_guesses() {
+        let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+        let codes: std::collections::BTreeSet<_> = (0..100).map(|_| query_code(&mut rng)).collect();
+        assert!(codes.iter().all(|code| code.len() == QUERY_CODE_DIGITS && code.bytes().all(|b| b.is_ascii_digit())));
+        assert!(codes.len() > 90);
     }
 
     #[test]

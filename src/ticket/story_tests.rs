@@ -82,7 +82,7 @@ impl Story {
         let (before, told) = (self.case.clone(), self.history.len());
         let why = self.give_json(by, command).expect_err("refused");
         assert_eq!((&before, told), (&self.case, self.history.len()), "a rejected command changes nothing");
-        assert!(!why.zh().is_empty() && !why.to_string().is_empty());
+        assert!(!why.zh().is_empty() && !why.zh().is_ascii() && !why.to_string().is_empty());
         why
     }
 
@@ -267,6 +267,22 @@ fn an_extension_after_a_suspension_is_counted_as_the_calendar_counts_it() {
 }
 
 #[test]
+fn the_time_that_stood_still_is_kept_by_a_new_calendar() {
+    let mut s = Story::handled_by(&["a"]);
+    s.rules.policy.may_suspend = true;
+    let due = s.case.lead().unwrap().due_at;
+    s.at(date(2026, 9, 30), 10, 0).unit("a", json!({"command": "sign"}));
+    s.unit("a", json!({"command": "suspend", "reason": "等待鉴定"}));
+    s.at(date(2026, 9, 30), 12, 30).unit("a", json!({"command": "resume"}));
+    let stood = 150 * 60_000;
+    assert_eq!(s.case.lead().unwrap().due_at, UnixMillis(due.0 + stood));
+    s.rules.calendar.holidays.insert(date(2026, 10, 8));
+    s.give_json(Actor::system(), json!({"command": "recompute"})).unwrap();
+    let moved = at(&s.rules.calendar, date(2026, 10, 14), 17, 30);
+    assert_eq!(s.case.lead().unwrap().due_at, UnixMillis(moved.0 + stood));
+}
+
+#[test]
 fn more_time_only_when_granted() {
     let mut s = Story::handled_by(&["a"]);
     s.unit("a", json!({"command": "sign"}));
@@ -375,6 +391,182 @@ fn withdrawing_takes_it_back_from_the_units() {
 }
 
 #[test]
+fn a_ticket_that_ends_leaves_no_reply_under_review() {
+    for end in [json!({"command": "withdraw", "reason": "已自行解决"}), json!({"command": "void", "reason": "误登"})]
+    {
+        let mut s = Story::handled_by(&["a", "b"]);
+        s.unit("a", json!({"command": "request_return", "reason": "不属本单位"}));
+        s.unit("b", json!({"command": "sign"}));
+        s.unit("b", json!({"command": "reply", "text": "管道无碍"}));
+        let lead = s.case.assignments[0].id;
+        s.dispatcher(json!({"command": "grant_return", "assignment": lead}));
+        s.give_json(Actor::centre(Role::Supervisor, "9001"), end).expect("taken");
+        assert_eq!((s.unit_state("a"), s.unit_state("b")), (UnitState::Returned, UnitState::Recalled));
+    }
+}
+
+#[test]
+fn what_is_not_accepted_says_why_and_where_to_turn() {
+    let mut s = Story::call(date(2026, 9, 30), 9, 0);
+    let why = s.refused(Actor::centre(Role::Agent, "8001"), json!({"command": "reject", "code": " "}));
+    assert_eq!(why, Rejected::Field("code"));
+    s.agent(json!({"command": "reject", "code": "诉讼中", "referred_to": "人民法院"}));
+    assert_eq!((s.state(), s.case.ticket.class), (State::Closed, Class::Contact(ContactKind::Referred)));
+    assert_eq!(s.case.ticket.closing.as_ref().unwrap().outcome, ticket::Outcome::Rejected);
+    for late in ["amend", "withdraw", "urge"] {
+        let why = s.refused(Actor::centre(Role::Agent, "8001"), json!({"command": late}));
+        assert_eq!(why.code(), "ticket_state", "{late} after the end");
+    }
+}
+
+#[test]
+fn urging_is_counted() {
+    let mut s = Story::handled_by(&["a"]);
+    for times in 1..=3 {
+        s.agent(json!({"command": "urge"}));
+        assert_eq!(s.case.ticket.urged, times);
+    }
+}
+
+#[test]
+fn the_number_that_called_is_not_the_agents_to_change() {
+    let mut s = Story::registered();
+    s.agent(json!({"command": "amend", "citizen": {"number": "13900000002", "name": "李女士", "contact": "0571-1"}}));
+    let citizen = &s.case.ticket.citizen;
+    assert_eq!((citizen.number.as_deref(), citizen.reach()), (Some("13800000001"), Some("0571-1")));
+    assert_eq!(citizen.name.as_deref(), Some("李女士"));
+    // A withheld number is what the citizen says it is.
+    s.case.ticket.citizen.number = None;
+    s.agent(json!({"command": "amend", "citizen": {"number": "13900000002"}}));
+    assert_eq!(s.case.ticket.citizen.reach(), Some("13900000002"));
+}
+
+#[test]
+fn texts_and_units_have_their_limits() {
+    let mut s = Story::registered();
+    let (fits, long) = ("长".repeat(command::MAX_TEXT), "长".repeat(command::MAX_TEXT + 1));
+    let agent = || Actor::centre(Role::Agent, "8001");
+    for field in ["title", "content", "category", "district", "address"] {
+        let why = s.refused(agent(), json!({"command": "amend", "matter": {field: long}}));
+        assert_eq!(why, Rejected::Field(field));
+        s.agent(json!({"command": "amend", "matter": {field: fits}}));
+    }
+    for field in ["number", "contact", "name"] {
+        let why = s.refused(agent(), json!({"command": "amend", "citizen": {field: long}}));
+        assert_eq!(why, Rejected::Field(field));
+    }
+    let units: Vec<_> = (0..=command::MAX_ASSIST).map(|n| format!("unit-{n}")).collect();
+    let dispatch = |assist: &[String]| json!({"command": "dispatch", "lead": "a", "assist": assist});
+    assert_eq!(s.refused(dispatcher(), dispatch(&units)), Rejected::Field("assist"));
+    assert_eq!(s.refused(dispatcher(), dispatch(&[" ".to_owned()])), Rejected::Field("assist"));
+    s.dispatcher(dispatch(&units[1..]));
+    assert_eq!(s.case.assignments.len(), 1 + command::MAX_ASSIST);
+}
+
+#[test]
+fn only_who_has_a_part_answers_for_the_citizen() {
+    let mut s = Story::handled_by(&["a", "b"]);
+    s.unit("b", json!({"command": "request_return", "reason": "不属本单位"}));
+    s.dispatcher(json!({"command": "grant_return"}));
+    s.unit("a", json!({"command": "sign"}));
+    for command in [json!({"command": "supplied", "text": "人民路 1 号"}), json!({"command": "contact_failed"})] {
+        s.unit("a", json!({"command": "ask_supplement", "question": "具体门牌号?"}));
+        for unit in ["b", "c"] {
+            assert_eq!(s.refused(Actor::unit(unit, unit), command.clone()), Rejected::OtherUnit, "{unit}");
+        }
+        s.unit("a", command);
+        if s.state() == State::ToSupplement {
+            s.agent(json!({"command": "supplied", "text": "人民路 1 号"}));
+        }
+    }
+}
+
+#[test]
+fn who_has_replied_is_not_waived() {
+    let mut s = Story::handled_by(&["a", "b"]);
+    s.unit("b", json!({"command": "sign"}));
+    s.unit("b", json!({"command": "reply", "text": "管道无碍"}));
+    let id = s.case.assignments[1].id;
+    let why = s.refused(dispatcher(), json!({"command": "waive", "assignment": id}));
+    assert_eq!((why.code(), s.unit_state("b")), ("assignment_state", UnitState::Replied));
+}
+
+#[test]
+fn a_unit_is_overdue_after_its_time_and_not_while_its_clock_stands_still() {
+    let mut s = Story::handled_by(&["a"]);
+    s.rules.policy.may_suspend = true;
+    let overdue = |s: &Story, millis: i64| {
+        let lead = &s.case.assignments[0];
+        lead.is_overdue(UnixMillis(lead.due_at.0 + millis))
+    };
+    assert_eq!([overdue(&s, -1), overdue(&s, 0), overdue(&s, 1)], [false, false, true]);
+    s.unit("a", json!({"command": "sign"}));
+    s.unit("a", json!({"command": "suspend", "reason": "等待鉴定"}));
+    assert!(!overdue(&s, 1_000_000));
+    s.unit("a", json!({"command": "resume"}));
+    let mut in_time = s.case.clone();
+    s.unit("a", json!({"command": "reply", "text": "已修复"}));
+    assert!(!overdue(&s, 1_000_000), "it replied in time");
+    std::mem::swap(&mut s.case, &mut in_time);
+    s.now = UnixMillis(s.case.assignments[0].due_at.0 + 1);
+    s.unit("a", json!({"command": "reply", "text": "已修复"}));
+    assert!(overdue(&s, -1_000_000), "it replied too late");
+    let mut s = Story::handled_by(&["a"]);
+    s.dispatcher(json!({"command": "recall"}));
+    assert!(!overdue(&s, 1_000_000), "it need not reply any more");
+}
+
+#[test]
+fn a_ticket_is_overdue_after_its_time_and_as_it_was_when_it_closed() {
+    let mut s = Story::registered();
+    let due = s.case.ticket.due_at.expect("set at registration");
+    let overdue = |s: &Story, millis: i64| s.case.ticket.is_overdue(UnixMillis(due.0 + millis));
+    assert_eq!([overdue(&s, -1), overdue(&s, 0), overdue(&s, 1)], [false, false, true]);
+    s.agent(json!({"command": "withdraw"}));
+    assert!(!overdue(&s, 1_000_000), "it was closed in time");
+    assert!(!Story::call(date(2026, 9, 30), 9, 0).case.ticket.is_overdue(due), "a draft has no time yet");
+}
+
+#[test]
+fn who_arrived_first_is_kept() {
+    let mut s = Story::handled_by(&["a"]);
+    s.unit("a", json!({"command": "sign"}));
+    s.at(date(2026, 9, 30), 10, 0).unit("a", json!({"command": "arrived"}));
+    let first = s.now;
+    s.at(date(2026, 9, 30), 11, 0).unit("a", json!({"command": "arrived"}));
+    assert_eq!(s.case.assignments[0].arrived_at, Some(first));
+}
+
+#[test]
+fn the_third_return_may_name_the_unit_that_is_designated() {
+    for (to, states) in
+        [("a", (UnitState::Forced, None)), ("b", (UnitState::Returned, Some((UnitState::Forced, true))))]
+    {
+        let mut s = Story::handled_by(&["a"]);
+        s.case.ticket.returns = s.rules.policy.max_returns - 1;
+        // The last moment at which it may be returned.
+        s.now = s.rules.policy.return_within.due(s.case.assignments[0].dispatched_at, &s.rules.calendar);
+        s.unit("a", json!({"command": "request_return", "reason": "非本单位职责"}));
+        s.dispatcher(json!({"command": "grant_return", "to": to}));
+        let next = s.case.assignments.get(1).map(|b| (b.state, b.designated));
+        assert_eq!((s.unit_state("a"), next), states);
+    }
+}
+
+#[test]
+fn a_refused_extension_may_be_asked_for_again() {
+    let mut s = Story::handled_by(&["a"]);
+    s.unit("a", json!({"command": "sign"}));
+    let due = s.case.assignments[0].due_at;
+    let ask = json!({"command": "request_extension", "days": s.rules.policy.extension_days, "reason": "需采购"});
+    s.unit("a", ask.clone());
+    s.dispatcher(json!({"command": "refuse_extension", "reason": "时间足够"}));
+    assert_eq!(s.case.assignments[0].due_at, due);
+    assert_eq!(s.refused(dispatcher(), json!({"command": "grant_extension"})), Rejected::NoExtension);
+    s.unit("a", ask);
+}
+
+#[test]
 fn merged_and_split_again() {
     let mut s = Story::registered();
     let own = s.case.ticket.no.clone();
@@ -386,6 +578,17 @@ fn merged_and_split_again() {
 }
 
 #[test]
+fn states_have_names_of_their_own_on_screens() {
+    let units = UnitState::ALL.map(UnitState::name_zh);
+    let tickets = State::ALL.map(State::name_zh);
+    for names in [&units[..], &tickets[..]] {
+        assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), names.len(), "{names:?}");
+        assert!(names.iter().all(|name| !name.is_empty() && !name.is_ascii()), "{names:?}");
+    }
+    assert_eq!((UnitState::ToSign.name_zh(), State::Handling.name_zh()), ("待签收", "办理中"));
+}
+
+#[test]
 fn everything_survives_json() {
     let mut s = Story::handled_by(&["a", "b"]);
     s.unit("a", json!({"command": "sign"}));
@@ -394,6 +597,8 @@ fn everything_survives_json() {
     for event in &s.history {
         let value = serde_json::to_value(event).unwrap();
         assert_eq!(value["event"], event.what.name());
+        let assignment = serde_json::to_value(event.what.assignment()).unwrap();
+        assert_eq!(value.get("assignment").unwrap_or(&serde_json::Value::Null), &assignment, "{}", event.what.name());
         assert_eq!(&serde_json::from_value::<Event>(value).unwrap(), event);
     }
     for state in State::ALL {
@@ -401,6 +606,17 @@ fn everything_survives_json() {
     }
     for state in UnitState::ALL {
         assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+    }
+    for kind in [ContactKind::Unsorted, ContactKind::Abandoned, ContactKind::Silent, ContactKind::Misdialled]
+        .into_iter()
+        .chain([ContactKind::Nuisance, ContactKind::Test, ContactKind::Chasing, ContactKind::Referred])
+    {
+        let class = serde_json::to_value(Class::Contact(kind)).unwrap();
+        assert_eq!(class, json!({"class": Class::Contact(kind).name(), "contact_kind": kind.name()}));
+    }
+    assert_eq!(serde_json::to_value(Class::Request).unwrap(), json!({"class": Class::Request.name()}));
+    for role in [UnitRole::Lead, UnitRole::Assist] {
+        assert_eq!(serde_json::to_value(role).unwrap(), role.name());
     }
     for role in Role::ALL {
         assert_eq!(Role::from_name(role.name()), Some(role));
@@ -491,7 +707,11 @@ fn check(before: &Case, after: &Case, command: &Command) {
         _ => {}
     }
     if !new.state.is_open() {
-        assert!(after.assignments.iter().all(|a| !a.state.is_open()), "nobody works on a ticket that ended");
+        let ended = |a: &Assignment| !a.state.is_open() && a.state != UnitState::Replied;
+        assert!(
+            after.assignments.iter().all(ended),
+            "nobody works on a ticket that ended, and no reply is under review"
+        );
     }
     assert!(after.assignments.len() >= before.assignments.len());
     for (a, b) in before.assignments.iter().zip(&after.assignments) {

@@ -155,3 +155,22 @@ fn one_seat_holds_one_agent() {
     house.queues_up(2);
     assert_eq!(house.offer(2).1, 8002);
 }
+
+#[test]
+fn one_who_asks_for_calls_again_rests_no_longer() {
+    let mut house = House::with_agents(general(), 1);
+    house.queues_up(1);
+    house.fails(1, OfferFailure::Rejected);
+    house.sets(8001, Status::Ready).unwrap();
+    assert_eq!(house.offer(1).1, 8001);
+    house.fails(1, OfferFailure::Rejected);
+    house.said.clear();
+    house.sets(8001, lunch()).unwrap();
+    assert_eq!(house.order(), [1]);
+    house.sets(8001, Status::Ready).unwrap();
+    assert_eq!(house.offer(1).1, 8001);
+    house.tell(Input::SignOut { agent: number(8001) }).unwrap();
+    let reasons: Vec<Reason> = house.transitions().iter().map(|transition| transition.reason).collect();
+    assert_eq!(reasons.iter().filter(|reason| **reason == Reason::StatusSet).count(), 2, "{reasons:?}");
+    assert_eq!(reasons.last(), Some(&Reason::SignedOut));
+}

@@ -177,3 +177,47 @@ fn a_repeated_answer_is_confirmed_again_and_one_of_another_epoch_is_not() {
     house.tell(Input::Answered { offer, epoch: 7 }).unwrap();
     assert_eq!(house.said, [Output::Stale { call: call(1), offer }]);
 }
+
+#[test]
+fn one_who_rests_is_offered_nothing_at_all() {
+    let mut house = House::with_agents(general(), 1);
+    house.queues_up(1);
+    house.fails(1, OfferFailure::Rejected);
+    house.queues_up(2);
+    house.pass(4);
+    assert_eq!(house.order(), [1, 2]);
+    house.pass(1);
+    assert_eq!(house.offer(2).1, 8001);
+}
+
+#[test]
+fn a_phone_that_was_found_dead_is_left_alone_for_a_while() {
+    let mut house = House::with_agents(general(), 1);
+    house.queues_up(1);
+    house.fails(1, OfferFailure::Unreachable);
+    house.pass(29);
+    assert_eq!((house.order(), house.agent(8001).reachable), (vec![1], false));
+    house.pass(1);
+    assert_eq!(house.offer(1).1, 8001);
+}
+
+#[test]
+fn a_late_answer_is_known_for_two_minutes() {
+    let mut house = House::with_agents(general(), 1);
+    house.queues_up(1);
+    let (first, _) = house.offer(1);
+    house.fails(1, OfferFailure::Rejected);
+    let late = Input::Answered { offer: first, epoch: 7 };
+    house.sets(8001, lunch()).unwrap();
+    for (passed, known) in [(60, true), (59, true), (2, false)] {
+        house.pass(passed);
+        // Another offer comes to nothing: what is too old is forgotten then.
+        house.sets(8001, Status::Ready).unwrap();
+        house.fails(1, OfferFailure::Rejected);
+        house.sets(8001, lunch()).unwrap();
+        house.said.clear();
+        let answer = house.tell(late.clone());
+        assert_eq!(answer, if known { Ok(()) } else { Err(Rejected::StaleOffer) }, "after {passed} s more");
+        assert_eq!(house.said.contains(&Output::Stale { call: call(1), offer: first }), known);
+    }
+}

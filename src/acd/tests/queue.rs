@@ -73,6 +73,11 @@ fn a_full_an_empty_and_an_unknown_queue_send_on_at_once() {
     house.enqueue(4, "nowhere", 0, false);
     assert_eq!(house.overflowed(4), Some(Overflow::NoSuchQueue));
 
+    let mut house = House::with_agents(QueueConfig { max_len: Some(2), ..general() }, 1);
+    (1..=3).for_each(|caller| house.queues_up(caller));
+    assert_eq!((house.offer(1).1, house.order()), (8001, vec![2]));
+    assert_eq!(house.overflowed(3), Some(Overflow::Full), "one for whom a phone rings counts");
+
     let staffed = QueueConfig { join_empty: Staffing::SignedIn, leave_empty: Staffing::Ready, ..general() };
     let mut house = House::with_agents(staffed, 0);
     house.queues_up(1);
@@ -100,6 +105,13 @@ fn an_estimated_wait_may_dissuade() {
     assert_eq!((house.overflowed(3), house.order()), (None, vec![3]));
     house.queues_up(4);
     assert_eq!(house.overflowed(4), Some(Overflow::Full), "two to be handled before it, 60 s each");
+    house.tell(Input::Leave { call: call(3) }).unwrap();
+    house.sets_queues(vec![QueueConfig { dissuade_when: Some(seconds(30)), ..general() }]);
+    house.queues_up(5);
+    assert_eq!((house.overflowed(5), house.order()), (None, vec![5]), "the first who waits is never refused");
+    house.sets_queues(vec![QueueConfig { dissuade_when: Some(seconds(120)), ..general() }]);
+    house.queues_up(6);
+    assert_eq!(house.order(), [5, 6], "two handlings of 60 s are not longer than 120 s");
 }
 
 #[test]
@@ -204,4 +216,85 @@ fn snapshots_are_written_as_json() {
     assert_eq!((&queue["waiting"][0]["call"], &queue["offered"]), (&"1".into(), &1.into()));
     assert_eq!(house.acd.agents(house.now).count(), 1);
     assert_eq!(house.acd.queues(house.now, 10).count(), 1);
+}
+
+#[test]
+fn the_last_moment_of_the_service_level_is_within_it() {
+    let mut house = House::with_agents(QueueConfig { service_level: seconds(15), ..general() }, 1);
+    for (caller, waited, within) in [(1, 15, 1), (2, 16, 1)] {
+        house.queues_up(caller);
+        house.pass(waited);
+        house.answers(caller);
+        house.releases(8001, caller);
+        assert_eq!(house.queue("general").today.answered_within_sl, within, "after {waited} s");
+    }
+}
+
+#[test]
+fn the_longest_wait_is_that_of_one_who_still_waits() {
+    let mut house = House::with_agents(general(), 0);
+    for caller in 1..=3 {
+        house.queues_up(caller);
+        house.pass(10);
+    }
+    assert_eq!(house.queue("general").longest_wait_ms, 30_000);
+    house.tell(Input::Leave { call: call(1) }).unwrap();
+    assert_eq!(house.queue("general").longest_wait_ms, 20_000, "the first one left");
+    house.signs_in(8001);
+    house.answers(2);
+    assert_eq!(house.queue("general").longest_wait_ms, 10_000, "the second one talks");
+    house.tell(Input::Leave { call: call(3) }).unwrap();
+    assert_eq!(house.queue("general").longest_wait_ms, 0);
+}
+
+#[test]
+fn an_estimate_shares_the_usual_handling_among_those_who_are_ready() {
+    let mut house = House::with_agents(general(), 2);
+    assert_eq!(house.queue("general").estimate_ms, None, "nothing to judge by");
+    for (caller, secs) in [(1, 80), (2, 160)] {
+        house.queues_up(caller);
+        let agent = house.answers(caller);
+        house.pass(secs);
+        house.releases(agent, caller);
+    }
+    assert_eq!(house.queue("general").estimate_ms, Some(45_000), "90 s on average, two agents");
+    house.sets(8001, lunch()).unwrap();
+    assert_eq!(house.queue("general").estimate_ms, Some(90_000));
+    house.sets(8002, lunch()).unwrap();
+    assert_eq!(house.queue("general").estimate_ms, None, "nobody is ready");
+}
+
+#[test]
+fn a_queue_is_staffed_by_who_is_signed_in_or_ready_as_it_asks() {
+    for (rule, on_a_break) in [(Staffing::SignedIn, None), (Staffing::Ready, Some(Overflow::Empty))] {
+        let mut house = House::with_agents(QueueConfig { leave_empty: rule, ..general() }, 0);
+        house.queues_up(1);
+        assert_eq!(house.overflowed(1), Some(Overflow::Empty), "{rule:?}: who would be sent on does not join");
+        let mut house = House::with_agents(QueueConfig { join_empty: rule, ..general() }, 0);
+        house.queues_up(1);
+        assert_eq!(house.overflowed(1), Some(Overflow::Empty), "{rule:?}: nobody is there");
+        house.signs_in(8001);
+        house.sets(8001, lunch()).unwrap();
+        house.queues_up(2);
+        assert_eq!(house.overflowed(2), on_a_break, "{rule:?}: one who is not ready");
+        house.sets(8001, Status::Ready).unwrap();
+        house.queues_up(3);
+        assert_eq!(house.overflowed(3), None, "{rule:?}: one who is ready");
+    }
+}
+
+#[test]
+fn either_announcement_alone_is_made_on_joining_and_then_in_its_time() {
+    for (position, wait) in [(true, false), (false, true)] {
+        let every = Some(seconds(30));
+        let announcing =
+            QueueConfig { announce_position: position, announce_wait: wait, announce_every: every, ..general() };
+        let mut house = House::with_agents(announcing, 0);
+        house.queues_up(1);
+        let told = |house: &House| house.said.iter().filter(|said| matches!(said, Output::Position { .. })).count();
+        for (passed, times) in [(0, 1), (29, 1), (1, 2), (30, 3)] {
+            house.pass(passed);
+            assert_eq!(told(&house), times);
+        }
+    }
 }

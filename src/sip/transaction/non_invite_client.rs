@@ -223,6 +223,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_late_happens_and_nothing_before_its_time() {
+        let (mut machine, now) = begin(Reliability::Unreliable);
+        machine.handle_timeout(now + Duration::from_millis(499));
+        assert_eq!(drain(&mut machine), []);
+        machine.handle_timeout(now + Duration::from_millis(900));
+        assert_eq!(drain(&mut machine), [Output::Transmit(Bytes::from_static(b"BYE"))]);
+    }
+
+    #[test]
     fn timer_e_is_t2_after_a_provisional_response() {
         let (mut machine, now) = begin(Reliability::Unreliable);
         assert_eq!(give(&mut machine, now, Input::Provisional), [Output::Deliver]);

@@ -141,11 +141,6 @@ impl NonInviteServer {
         }
     }
 
-    /// Whether the user may still answer.
-    pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Trying { .. } | State::Proceeding { .. })
-    }
-
     /// Whether the machine can be dropped.
     pub fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
@@ -214,7 +209,9 @@ mod tests {
     fn a_user_who_never_answers_does_not_hold_it_open() {
         let (mut machine, now) = begin(Reliability::Unreliable);
         assert_eq!(machine.poll_timeout(), Some((now + GIVE_UP, Reason::Stale)));
-        machine.handle_timeout(now + GIVE_UP);
+        machine.handle_timeout(now + GIVE_UP - Duration::from_millis(1));
+        assert!(!machine.is_terminated());
+        machine.handle_timeout(now + GIVE_UP + Duration::from_millis(1));
         assert_eq!(machine.poll_output(), Some(Output::TimedOut));
         assert!(machine.is_terminated());
     }

@@ -271,8 +271,7 @@ impl Journal {
             outcome.as_ref().err().map(ToString::to_string);
         let mut replies = std::mem::take(&mut batch.replies);
         let failed = match outcome {
-            Ok(forgotten) => {
-                let added = (batch.accepts.len() + batch.keeps.len() + batch.finishes.len()) as i64 - forgotten as i64;
+            Ok(added) => {
                 self.state.backlog.fetch_add(added - batch.fed_weight, Ordering::Relaxed);
                 if !batch.updates.is_empty() || !batch.finishes.is_empty() {
                     self.state.fresh.notify_one();
@@ -295,20 +294,20 @@ impl Journal {
         }
     }
 
-    /// Gives how many calls were forgotten.
-    fn write(&mut self, batch: &Batch) -> Result<usize> {
+    /// Gives what it adds to the backlog.
+    fn write(&mut self, batch: &Batch) -> Result<i64> {
         let troubled = self.state.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         let tx = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if troubled {
             // A transaction that writes nothing succeeds on a full disk, too.
             tx.execute(PROBE, [])?;
         }
-        let forgotten = write_calls(&tx, batch)?;
+        let added = write_calls(&tx, batch)?;
         write_snapshots(&tx, batch)?;
         bindings::write(&tx, &batch.bindings)?;
         footing::write(&tx, batch.footing.as_deref())?;
         tx.commit()?;
-        Ok(forgotten)
+        Ok(added)
     }
 }
 
@@ -317,11 +316,13 @@ fn ids(calls: &[CallId]) -> String {
     serde_json::to_string(&numbers).unwrap_or_else(|_| "[]".into())
 }
 
-fn write_calls(tx: &Connection, batch: &Batch) -> Result<usize> {
+/// Gives what is to be fed more than before: a call or an ending that was there already is not counted again.
+fn write_calls(tx: &Connection, batch: &Batch) -> Result<i64> {
+    let mut added = 0;
     let mut insert =
         tx.prepare_cached("INSERT INTO accepted (call, body) VALUES (?1, ?2) ON CONFLICT (call) DO NOTHING")?;
     for (call, body) in batch.accepts.iter().chain(&batch.keeps) {
-        insert.execute(params![call.0 as i64, body])?;
+        added += insert.execute(params![call.0 as i64, body])? as i64;
     }
     let mut update = tx.prepare_cached("UPDATE accepted SET progress = ?2 WHERE call = ?1")?;
     for (call, progress) in &batch.updates {
@@ -329,7 +330,7 @@ fn write_calls(tx: &Connection, batch: &Batch) -> Result<usize> {
     }
     let mut finish = tx.prepare_cached("UPDATE accepted SET finished = ?2 WHERE call = ?1 AND finished IS NULL")?;
     for (call, finished) in &batch.finishes {
-        finish.execute(params![call.0 as i64, finished])?;
+        added += finish.execute(params![call.0 as i64, finished])? as i64;
     }
     for (calls, sql) in [
         (&batch.fed, "UPDATE accepted SET fed = 1 WHERE call IN (SELECT value FROM json_each(?1))"),
@@ -340,11 +341,12 @@ fn write_calls(tx: &Connection, batch: &Batch) -> Result<usize> {
             tx.prepare_cached(sql)?.execute([ids(calls)])?;
         }
     }
-    if batch.forgotten.is_empty() {
-        return Ok(0);
+    if !batch.forgotten.is_empty() {
+        let sql =
+            "DELETE FROM accepted WHERE fed = 0 AND finished IS NULL AND call IN (SELECT value FROM json_each(?1))";
+        added -= tx.prepare_cached(sql)?.execute([ids(&batch.forgotten)])? as i64;
     }
-    let sql = "DELETE FROM accepted WHERE fed = 0 AND finished IS NULL AND call IN (SELECT value FROM json_each(?1))";
-    Ok(tx.prepare_cached(sql)?.execute([ids(&batch.forgotten)])?)
+    Ok(added)
 }
 
 fn write_snapshots(tx: &Connection, batch: &Batch) -> Result<()> {
@@ -410,4 +412,20 @@ fn recover(conn: &mut Connection) -> Result<Recovered> {
         recovered.waiters.push(from_json(&row.get::<_, String>(0)?)?);
     }
     Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_on_disk_when_it_is_done() {
+        let folder = std::env::temp_dir().join(format!("hotline-journal-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let conn = connect(&folder.join("spool.db")).unwrap();
+        let asked = |what: &str| conn.pragma_query_value(None, what, |row| row.get::<_, i64>(0)).unwrap();
+        // 2 is FULL: with WAL, anything less is on disk at a checkpoint only.
+        assert_eq!(asked("synchronous"), 2);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -116,7 +116,7 @@ async fn the_spool_recovers_what_had_not_ended() {
         assert_eq!(recovered, Default::default());
         for n in 1..=3 {
             spool.accept(accepted(&store, n, t)).await.unwrap();
-            assert!(spool.dialog_put(LegId(n), CallId(n), json!({"call_id": n})));
+            assert!(spool.dialog_put(LegId(10 + n), CallId(n), json!({"call_id": n})));
         }
         assert!(spool.update(CallId(2), json!({"state": "queued"})));
         let waiter = |n: u64, rank: i64| SpooledWaiter {
@@ -134,7 +134,7 @@ async fn the_spool_recovers_what_had_not_ended() {
     let (spool, recovered) = Spool::open(&folder.0).await.unwrap();
     let calls: Vec<_> = recovered.calls.iter().map(|call| (call.accepted.call.0, call.progress.clone())).collect();
     assert_eq!(calls, [(2, Some(json!({"state": "queued"}))), (3, None)]);
-    assert_eq!(recovered.dialogs.iter().map(|(leg, ..)| leg.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(recovered.dialogs.iter().map(|(leg, ..)| leg.0).collect::<Vec<_>>(), [12, 13]);
     assert_eq!(recovered.waiters.iter().map(|w| w.call.0).collect::<Vec<_>>(), [3, 2], "by rank");
     assert_eq!(spool.backlog(), 4, "three accepted, one of them ended");
     for call in &recovered.calls {
@@ -176,4 +176,63 @@ async fn a_storm_of_calls_is_taken_and_fed_once() {
     assert_eq!(store.count("SELECT count(*) AS n FROM ticket WHERE is_primary = 1").await.unwrap(), count as i64);
     assert_eq!(store.count("SELECT count(*) AS n FROM ticket_history").await.unwrap(), count as i64);
     assert_eq!(store.count("SELECT count(*) AS n FROM call").await.unwrap(), count as i64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ending_is_kept_whatever_is_said_of_the_call_later() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let (spool, _) = Spool::open(&folder.0).await.unwrap();
+    let (t, call) = (now(), accepted(&store, 1, now()));
+    spool.accept(call.clone()).await.unwrap();
+    spool.finish(call.call, ended(&call, UnixMillis(t.0 + 1_000), None)).await.unwrap();
+    spool.finish(call.call, ended(&call, UnixMillis(t.0 + 9_000), Some(ContactKind::Silent))).await.unwrap();
+    spool.forget(call.call).await.unwrap();
+    let feeder = spool.start_feeder(store.clone(), |_| {});
+    wait_until(|| spool.backlog() == 0).await;
+    let ticket = store.ticket_of_call(call.call).await.unwrap().expect("it is not taken back by a late word");
+    assert_eq!(ticket.ticket.class, Class::Contact(ContactKind::Unsorted), "nor changed");
+    assert_eq!(store.call_get(call.call).await.unwrap().ended_at, Some(UnixMillis(t.0 + 1_000)));
+    feeder.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_stays_in_the_spool_until_the_store_has_its_ending() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let (spool, _) = Spool::open(&folder.0).await.unwrap();
+    let call = accepted(&store, 1, now());
+    let over = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = over.clone();
+    let feeder = spool.start_feeder(store.clone(), move |calls| heard.lock().unwrap().extend(calls));
+    spool.accept(call.clone()).await.unwrap();
+    assert!(spool.update(call.call, json!({"state": "talking"})));
+    wait_until(|| spool.backlog() == 0).await;
+    assert!(over.lock().unwrap().is_empty(), "it goes on");
+    spool.finish(call.call, ended(&call, now(), None)).await.unwrap();
+    wait_until(|| spool.backlog() == 0).await;
+    assert_eq!(store.call_get(call.call).await.unwrap().state, "ended");
+    wait_until(|| *over.lock().unwrap() == [call.call]).await;
+    feeder.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_program_could_not_store_is_tried_again() {
+    let folder = Folder::new();
+    let store = open(&folder.url()).await;
+    let call = accepted(&store, 1, now());
+    {
+        let (spool, _) = Spool::open(&folder.0).await.unwrap();
+        spool.accept(call.clone()).await.unwrap();
+        spool.finish(call.call, ended(&call, now(), None)).await.unwrap();
+    }
+    let file = rusqlite::Connection::open(folder.0.join("spool.db")).unwrap();
+    assert_eq!(file.execute("UPDATE accepted SET stuck = 1", []).unwrap(), 1);
+    drop(file);
+    let (spool, _) = Spool::open(&folder.0).await.unwrap();
+    assert_eq!(spool.backlog(), 2, "accepted and ended");
+    let feeder = spool.start_feeder(store.clone(), |_| {});
+    wait_until(|| spool.backlog() == 0).await;
+    assert_eq!(store.call_get(call.call).await.unwrap().state, "ended");
+    feeder.abort();
 }
