@@ -387,6 +387,10 @@ mod tests {
         assert_eq!(queue.max_wait, Some(Duration::from_secs(120)));
         assert_eq!(queue.retry_delay, Duration::from_millis(500));
         assert_eq!(queue.service_level, Duration::from_secs(15));
+        let hours: QueueConfig = toml::from_str("name = 'x'\nmax_wait = '1.5h'").unwrap();
+        assert_eq!(hours.max_wait, Some(Duration::from_secs(5_400)));
+        let written = toml::to_string(&queue).unwrap();
+        assert!(written.contains("ring_timeout = \"20s\"") && written.contains("\"500ms\""), "{written}");
         let again: QueueConfig = toml::from_str(&toml::to_string(&queue).unwrap()).unwrap();
         assert_eq!(again, queue);
         assert!(toml::from_str::<QueueConfig>("name = 'x'\nring_timeout = 'soon'").is_err());
@@ -408,6 +412,17 @@ mod tests {
         let faults: Vec<String> = config.faults().iter().map(ToString::to_string).collect();
         assert_eq!(faults.len(), 7, "{faults:#?}");
         assert!(faults[1].starts_with("queue a: strategy RingAll is not available; use longest_idle"));
+    }
+
+    #[test]
+    fn times_are_from_their_least_to_a_day() {
+        let faults = |ring_timeout| {
+            let queue = QueueConfig { ring_timeout, ..QueueConfig::new("q") };
+            Config { epoch: 1, queues: vec![queue], agents: AgentRules::default() }.faults().len()
+        };
+        let (second, day, bit) = (Duration::from_secs(1), Duration::from_secs(86_400), Duration::from_millis(1));
+        assert_eq!([second - bit, second, day, day + bit].map(faults), [1, 0, 0, 1]);
+        assert_eq!(faults(day * 2), 1);
     }
 
     #[test]

@@ -174,3 +174,63 @@ fn one_who_asks_for_calls_again_rests_no_longer() {
     assert_eq!(reasons.iter().filter(|reason| **reason == Reason::StatusSet).count(), 2, "{reasons:?}");
     assert_eq!(reasons.last(), Some(&Reason::SignedOut));
 }
+
+#[test]
+fn not_ready_in_wrap_up_waits_for_its_end_and_signing_out_ends_it() {
+    let mut house = House::with_agents(QueueConfig { wrap_up: seconds(20), ..general() }, 1);
+    house.queues_up(1);
+    assert_eq!(house.agent(8001).queue, Some("general".into()), "offered");
+    house.answers(1);
+    assert_eq!(house.agent(8001).queue, Some("general".into()), "talking");
+    house.releases(8001, 1);
+    house.sets(8001, lunch()).unwrap();
+    assert_eq!((house.state(8001), house.agent(8001).pending_status), (StateName::WrapUp, Some(lunch())));
+    house.tell(Input::SignOut { agent: number(8001) }).unwrap();
+    let agent = house.agent(8001);
+    assert_eq!((agent.state, agent.status, agent.queue), (StateName::Idle, Status::LoggedOut, None));
+}
+
+#[test]
+fn an_agent_to_whom_an_offer_is_out_cannot_leave_by_itself() {
+    let now = Now { mono: Instant::now(), wall: UnixMillis(MORNING) };
+    let agent = Agent::new(number(8001), now);
+    let sign_in = Command::SignIn { extension: "8001".into(), skills: Arc::default(), ready: true };
+    let (agent, _) = agent.apply(sign_in, now).unwrap();
+    let offered = super::super::agent::Offered { offer: OfferId(1), call: call(1), queue: "general".into() };
+    let (agent, _) = agent.apply(Command::Reserve(offered), now).unwrap();
+    assert_eq!(agent.apply(Command::SetStatus(Status::LoggedOut), now).err(), Some(Rejected::Offered));
+}
+
+#[test]
+fn a_queue_may_leave_agents_ready_however_often_they_do_not_answer() {
+    let mut house = House::with_agents(QueueConfig { max_no_answer: 0, ..general() }, 1);
+    house.queues_up(1);
+    for _ in 0..5 {
+        house.fails(1, OfferFailure::NoAnswer);
+        assert_eq!(house.agent(8001).status, Status::Ready);
+        house.pass(10);
+    }
+}
+
+#[test]
+fn states_and_refusals_have_names_of_their_own() {
+    use StateName::*;
+    for state in [Idle, Reserved, Ringing, Talking, Holding, Consulting, Conferencing, WrapUp] {
+        assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+    }
+    let codes = [
+        Rejected::NoSuchAgent,
+        Rejected::NotSignedIn,
+        Rejected::SeatTaken,
+        Rejected::Offered,
+        Rejected::OnACall,
+        Rejected::NotOnThisCall,
+        Rejected::NotAvailable,
+        Rejected::NotInWrapUp,
+        Rejected::StaleOffer,
+        Rejected::CallOffered,
+    ]
+    .map(Rejected::code);
+    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len());
+    assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && code.len() > 4));
+}

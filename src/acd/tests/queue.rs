@@ -214,6 +214,7 @@ fn snapshots_are_written_as_json() {
     );
     let queue = serde_json::to_value(house.queue("general")).unwrap();
     assert_eq!((&queue["waiting"][0]["call"], &queue["offered"]), (&"1".into(), &1.into()));
+    assert_eq!(queue["waiting"][0]["position"], 1);
     assert_eq!(house.acd.agents(house.now).count(), 1);
     assert_eq!(house.acd.queues(house.now, 10).count(), 1);
 }
