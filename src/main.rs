@@ -292,7 +292,7 @@ struct Running {
 async fn start(configuration: Configuration, metrics: PrometheusHandle, source: Source) -> anyhow::Result<Running> {
     let folder = DataFolder::take(&configuration.settings.data_dir)?;
     let taken = Report {
-        faults: config::port_faults(Some(&configuration.settings), &configuration.profiles),
+        faults: config::port_faults(Some(&configuration.settings), &configuration.profiles, false),
         warnings: Vec::new(),
     };
     if !taken.is_ok() {

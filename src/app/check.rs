@@ -5,7 +5,7 @@ use crate::{
     clock::UnixMillis,
     config::{self, Report, Settings},
     ivr::{Fault, Place},
-    store::{DatabaseUse, Probe, Store},
+    store::{DataFolder, DatabaseUse, Probe, Store},
 };
 use std::{path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that would keep the program from starting, or that is to be put right. Nothing is written anywhere.
 pub async fn check(path: Option<&Path>, data_dir: &Path, now: UnixMillis) -> Report {
-    let (mut report, settings) = config::check(path, data_dir, now);
+    let (mut report, settings) = config::check(path, data_dir, now, DataFolder::is_in_use);
     if let Some(settings) = settings {
         report.faults.extend(database_faults(&settings).await);
         report.warnings.extend(calendar::warning(&settings, now));

@@ -21,7 +21,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::CString,
-    fmt,
+    fmt, io,
     net::{SocketAddr, TcpListener, UdpSocket},
     os::unix::ffi::OsStrExt,
     path::Path,
@@ -105,10 +105,17 @@ pub fn load_with(path: Option<&Path>, data_dir: &Path, draft: Option<Draft>) -> 
 }
 
 /// Checks everything that the configuration refers to, the ports included, whatever else is wrong; gives the settings
-/// where they could be read. A certificate that is over at `now` is a fault here alone: start-up bears it.
-pub fn check(path: Option<&Path>, data_dir: &Path, now: UnixMillis) -> (Report, Option<Settings>) {
+/// where they could be read. A certificate that is over at `now` is a fault here alone: start-up bears it. Where
+/// `runs_in` says that a program uses the data folder, ports in use are taken to be its own.
+pub fn check(
+    path: Option<&Path>,
+    data_dir: &Path,
+    now: UnixMillis,
+    runs_in: impl FnOnce(&Path) -> bool,
+) -> (Report, Option<Settings>) {
     let (read, mut report) = read(path, data_dir, Some(now), None);
-    report.faults.extend(port_faults(read.settings.as_ref(), &read.profiles));
+    let runs = read.settings.as_ref().is_some_and(|settings| runs_in(&settings.data_dir));
+    report.faults.extend(port_faults(read.settings.as_ref(), &read.profiles, runs));
     (report, read.settings)
 }
 
@@ -445,17 +452,23 @@ pub fn check_flow(flow: &Flow, settings: &Settings, assets: &Assets) -> Vec<Faul
     flow.check(&context)
 }
 
-/// Ports that cannot be opened, each named with what to do.
-pub fn port_faults(settings: Option<&Settings>, profiles: &[Profile]) -> Vec<Fault> {
+/// Ports that cannot be opened, each named with what to do; where the program `runs` with these settings, those in use
+/// are its own.
+pub fn port_faults(settings: Option<&Settings>, profiles: &[Profile], runs: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
+    let judged = |tried: io::Result<()>| match tried {
+        Err(error) if runs && error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+        tried => tried,
+    };
     if let Some(settings) = settings {
         for address in &settings.http.listen {
-            let tried = TcpListener::bind(address).map(drop);
+            let tried = judged(TcpListener::bind(address).map(drop));
             faults.extend(port_fault(&settings.file, Place::default(), "tcp", *address, tried));
         }
         let media = SocketAddr::new(settings.media.address, 0);
         match port_fault(&settings.file, Place::default(), "udp", media, UdpSocket::bind(media).map(drop)) {
             Some(fault) => faults.push(fault),
+            None if runs => {}
             None => faults.extend(media_fault(settings)),
         }
     }
@@ -466,15 +479,15 @@ pub fn port_faults(settings: Option<&Settings>, profiles: &[Profile]) -> Vec<Fau
                 Transport::Tcp | Transport::Tls => ("tcp", TcpListener::bind(listener.address).map(drop)),
                 Transport::Ws | Transport::Wss => continue,
             };
-            faults.extend(port_fault(&profile.file, listener.place, word, listener.address, tried));
+            faults.extend(port_fault(&profile.file, listener.place, word, listener.address, judged(tried)));
         }
     }
     faults
 }
 
 /// Whether a file is not there; a file where its folder should be is a fault of the folder.
-fn is_missing(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The fault of a data folder that cannot be made or written. Nothing is made to find out.
@@ -509,9 +522,9 @@ pub fn port_fault(
     place: Place,
     transport: &str,
     address: SocketAddr,
-    tried: std::io::Result<()>,
+    tried: io::Result<()>,
 ) -> Option<Fault> {
-    use std::io::ErrorKind;
+    use io::ErrorKind;
     let error = tried.err()?;
     let port = address.port();
     let (what, fix) = match error.kind() {

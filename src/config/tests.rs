@@ -13,6 +13,11 @@ use std::{
 /// 2026-11-25T00:00:00Z.
 const NOW: UnixMillis = UnixMillis(1_795_564_800_000);
 
+/// What is found where no program runs.
+fn check(path: Option<&Path>, data_dir: &Path, now: UnixMillis) -> (Report, Option<Settings>) {
+    super::check(path, data_dir, now, |_| false)
+}
+
 /// A folder of its own for one test, removed afterwards.
 struct Folder(PathBuf);
 
@@ -298,6 +303,8 @@ allow = ["127.0.0.0/8"]
     assert_eq!(report.faults.len(), 1, "{report}");
     assert_found(&report.faults, "hotline.toml", 10, &format!("port {port}/udp on 127.0.0.1 is in use"));
     assert!(report.faults[0].fix.contains("ss -ulnp"));
+    let (report, _) = super::check(Some(&path), &folder.0, NOW, |folder| folder.ends_with("data"));
+    assert!(report.is_ok(), "it is the port of the program that runs: {report}");
     drop(holder);
     assert!(check(Some(&path), &folder.0, NOW).0.is_ok());
 }
@@ -335,7 +342,7 @@ fn rtp_ports_that_are_all_in_use_are_named() {
     let folder = Folder::new("rtp");
     let mut configuration = load(None, &folder.0).unwrap();
     let of_rtp = |configuration: &Configuration| {
-        let faults = port_faults(Some(&configuration.settings), &configuration.profiles)
+        let faults = port_faults(Some(&configuration.settings), &configuration.profiles, false)
             .into_iter()
             .map(|fault| fault.to_string());
         faults.filter(|fault| fault.contains("RTP")).collect::<Vec<_>>()

@@ -71,6 +71,12 @@ impl DataFolder {
         noted.map_err(unwritable)?;
         Ok(DataFolder { _lock: lock })
     }
+
+    /// Whether a process has taken it. Nothing is made to find out.
+    pub fn is_in_use(folder: &Path) -> bool {
+        let lock = File::open(folder.join(LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
 }
 
 #[cfg(test)]
@@ -80,10 +86,13 @@ mod tests {
     #[test]
     fn a_folder_is_for_one_at_a_time() {
         let folder = std::env::temp_dir().join(format!("hotline-folder-{}", std::process::id()));
+        assert!(!DataFolder::is_in_use(&folder), "it is not there");
         let first = DataFolder::take(&folder).expect("free");
+        assert!(DataFolder::is_in_use(&folder));
         let error = DataFolder::take(&folder).expect_err("taken").to_string();
         assert!(error.contains(&format!("process {}", std::process::id())) && error.contains("--data"), "{error}");
         drop(first);
+        assert!(!DataFolder::is_in_use(&folder));
         drop(DataFolder::take(&folder).expect("free again"));
         fs::remove_dir_all(&folder).expect("removed");
     }

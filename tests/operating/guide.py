@@ -257,6 +257,7 @@ def console(machine):
 def to_postgres(machine):
     """What the text says after the commands: the line in hotline.toml."""
     machine.must("sed -i 's/^# \\[database\\]/[database]/; s/^# url = \"file:secrets/url = \"file:secrets/' /etc/hotline/hotline.toml")
+    machine.must("runuser -u hotline -- hotline check --config /etc/hotline/hotline.toml")
     machine.must("systemctl restart hotline")
     ready(machine)
     tables = machine.must("runuser -u postgres -- psql -tAc 'select count(*) from unit' hotline")

@@ -153,6 +153,8 @@ def twice():
         check("a second program in the same data folder is refused", code == 1 and f"process {one}" in said and "data" in said,
               said.strip().splitlines()[-1][:150])
         check("the first goes on", hotline.process.poll() is None and hotline.ask("GET", "/readyz")[0] == 200)
+        code, said = hotline.command("check")
+        check("`hotline check` beside it takes its ports for its own", code == 0, said.strip().splitlines()[-1][:150])
         hotline.kill()
         hotline.start()
         check("after a crash nothing holds the restart up", hotline.ask("GET", "/readyz")[0] == 200)
