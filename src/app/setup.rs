@@ -44,8 +44,13 @@ use std::{
     sync::{Arc, RwLock, atomic::AtomicBool},
     time::Duration,
 };
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+/// How long a database that takes connections may keep a start waiting: for its schema, and for the users, whose passwords
+/// are hashed the first time.
+const OPENING: Duration = Duration::from_secs(30);
+const BEGINNING: Duration = Duration::from_secs(120);
 /// How long a nonce of ours is good.
 const NONCE_LIFE: Duration = Duration::from_secs(300);
 
@@ -92,7 +97,8 @@ async fn open(settings: &Settings, numbers: bool) -> anyhow::Result<Store> {
 pub async fn open_store_or_wait(settings: &Settings) -> anyhow::Result<Store> {
     let url = settings.database_url.expose();
     let is_away = |error: &anyhow::Error| error.downcast_ref().is_some_and(StoreError::is_unavailable);
-    match open_store(settings).await {
+    let opened = timeout(OPENING, open_store(settings)).await;
+    match opened.unwrap_or_else(|_| Err(no_answer().into())) {
         // A file that cannot be opened will not come back by itself, and a sandbox has no callers.
         Err(error) if is_away(&error) && !settings.sandbox && !url.starts_with("sqlite:") => {
             tracing::error!("数据库不可用,先接来电,记录暂存本机:{error:#} (starting without the database)");
@@ -101,6 +107,10 @@ pub async fn open_store_or_wait(settings: &Settings) -> anyhow::Result<Store> {
         }
         opened => opened,
     }
+}
+
+fn no_answer() -> StoreError {
+    StoreError::Unavailable("no answer in time".to_owned())
 }
 
 fn options(settings: &Settings, now: UnixMillis) -> StoreOptions {
@@ -127,7 +137,8 @@ pub async fn start(configuration: Configuration, store: Store, source: Source) -
     for (leg, ..) in &recovered.dialogs {
         ids.pass(leg.0);
     }
-    let (known, without_database) = match footing::begin(&store, &settings).await {
+    let begun = timeout(BEGINNING, footing::begin(&store, &settings)).await;
+    let (known, without_database) = match begun.unwrap_or_else(|_| Err(no_answer())) {
         Err(error) if error.is_unavailable() && !settings.sandbox => (footing::stand(&store, &spool).await?, true),
         known => (known?, false),
     };

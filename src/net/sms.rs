@@ -299,7 +299,13 @@ impl Gateway {
             }
             let room = self.backlog.len() < BACKLOG;
             let until = self.session.poll_timeout().map(|(at, _)| at);
+            // What came is read before its deadline is judged.
             tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.session.handle_input(clock::now(), Input::Shutdown);
+                }
                 permit = events.reserve(), if !self.backlog.is_empty() => match permit {
                     Ok(permit) => {
                         if let Some(event) = self.backlog.pop_front() {
@@ -324,16 +330,13 @@ impl Gateway {
                         buffer.clear();
                     }
                 },
+                // No answer is late as long as nothing is read.
+                () = sleep_until(until), if room || stopping => self.session.handle_timeout(clock::now()),
                 Some(unanswered) = self.kept.recv() => {
                     self.session.handle_input(clock::now(), Input::Kept(unanswered));
                 }
                 Some(submit) = self.submits.recv(), if room && !self.session.is_window_full() => {
                     self.session.handle_input(clock::now(), Input::Submit(submit));
-                }
-                () = sleep_until(until) => self.session.handle_timeout(clock::now()),
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    self.session.handle_input(clock::now(), Input::Shutdown);
                 }
             }
         }

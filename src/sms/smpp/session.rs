@@ -502,6 +502,13 @@ impl Session {
         if self.is_closed() {
             return;
         }
+        // Whatever is heard is a sign of life: the answer may stand behind a thousand receipts.
+        let answer_by = now + self.response_time();
+        if let State::Bound(Link { probe: Some((_, deadline)), .. })
+        | State::Draining(Link { probe: Some((_, deadline)), .. }) = &mut self.state
+        {
+            *deadline = answer_by;
+        }
         self.input.extend_from_slice(bytes);
         let mut input = std::mem::take(&mut self.input);
         let mut used = 0;

@@ -203,6 +203,16 @@ fn silence_ends_the_link_and_a_reset_makes_doubt() {
     assert_eq!(stage.closed, Some(CloseReason::LinkDead));
     assert_eq!(stage.session.poll_timeout(), None);
 
+    // One that says anything at all lives.
+    let mut stage = Stage::proven();
+    stage.submit(1);
+    stage.pass(19 * SECOND);
+    stage.peer(0, 77, Body::EnquireLink);
+    stage.pass(9 * SECOND);
+    assert_eq!(stage.closed, None);
+    stage.pass(SECOND);
+    assert_eq!(stage.closed, Some(CloseReason::LinkDead));
+
     let mut stage = Stage::proven();
     stage.submit(3);
     stage.input(Input::Disconnected);
