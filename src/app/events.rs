@@ -1,7 +1,7 @@
 //! The event stream: what happened, for whoever may know, with a number to resume from.
 //!
-//! The last [`KEPT`] events are held, so that a browser that lost its connection goes on where it was
-//! (`Last-Event-ID`). Who asks for something older is told `reset` and reads the lists anew. Event numbers grow over
+//! The last events are held, [`KEPT`] and [`KEPT_OCTETS`] at most, so that a browser that lost its connection goes on
+//! where it was (`Last-Event-ID`). Who asks for something older is told `reset` and reads the lists anew. Event numbers grow over
 //! restarts too. A listener that is too slow is told the same.
 
 use super::permissions::{self, CallScope, Reach, Thing};
@@ -18,6 +18,8 @@ use tokio::sync::broadcast;
 
 /// How many events can be resumed from.
 pub const KEPT: usize = 10_000;
+/// How much they may hold: large ones are fewer, so that memory does not depend on what happens.
+pub const KEPT_OCTETS: usize = 8 << 20;
 
 /// Whom an event is for: decided by the same rules as the reading of what it tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +53,17 @@ pub struct Event {
     /// Such as `call`, `agent`, `queue`, `ticket`, `message`.
     pub kind: &'static str,
     /// JSON.
-    data: String,
+    data: Box<str>,
     /// The same for those who must not know the citizen; none where nothing tells of the citizen.
-    hiding: Option<String>,
+    hiding: Option<Box<str>>,
     audience: Audience,
 }
 
 impl Event {
+    fn octets(&self) -> usize {
+        self.data.len() + self.hiding.as_ref().map_or(0, |hiding| hiding.len())
+    }
+
     /// What this user is told of it; None where nothing.
     pub fn told_to(&self, actor: &Actor) -> Option<&str> {
         let (may, knows) = match &self.audience {
@@ -90,10 +96,28 @@ pub enum Resumed {
     Reset,
 }
 
+/// What can be resumed from, oldest first.
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Arc<Event>>,
+    octets: usize,
+}
+
+impl Kept {
+    fn push(&mut self, event: Arc<Event>) {
+        self.octets += event.octets();
+        self.events.push_back(event);
+        while self.events.len() > KEPT || self.octets > KEPT_OCTETS {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.octets -= oldest.octets();
+        }
+    }
+}
+
 /// The bus.
 pub struct Events {
     ids: IdGen,
-    kept: Mutex<VecDeque<Arc<Event>>>,
+    kept: Mutex<Kept>,
     live: broadcast::Sender<Arc<Event>>,
 }
 
@@ -103,7 +127,7 @@ impl Events {
         Events { ids, kept: Mutex::default(), live: broadcast::channel(4096).0 }
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,15 +142,13 @@ impl Events {
     }
 
     fn send(&self, kind: &'static str, audience: Audience, data: &impl Serialize, hiding: Option<&impl Serialize>) {
-        let Ok(data) = serde_json::to_string(data) else { return };
+        let Ok(data) = serde_json::to_string(data).map(String::into_boxed_str) else { return };
         let Ok(hiding) = hiding.map(serde_json::to_string).transpose() else { return };
+        let hiding = hiding.map(String::into_boxed_str);
         let mut kept = self.kept();
         // The number is drawn under the lock, so that the order kept is the order of the numbers.
         let event = Arc::new(Event { id: self.ids.next(), kind, data, hiding, audience });
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(event.clone());
+        kept.push(event.clone());
         // Nobody listening is no fault.
         let _ = self.live.send(event);
     }
@@ -135,6 +157,7 @@ impl Events {
     pub fn listen(&self, last: Option<u64>) -> (Resumed, broadcast::Receiver<Arc<Event>>) {
         let kept = self.kept();
         let receiver = self.live.subscribe();
+        let kept = &kept.events;
         let Some(last) = last else { return (Resumed::Missed(Vec::new()), receiver) };
         let complete = kept.front().is_some_and(|first| first.id <= last) || kept.back().is_some_and(|e| e.id == last);
         let resumed = if complete {
@@ -203,9 +226,9 @@ mod tests {
         for n in 0..3 {
             events.publish("call", Audience::All(Thing::Queues), &n);
         }
-        let first = events.kept()[0].id;
+        let first = events.kept().events[0].id;
         let (Resumed::Missed(missed), _) = events.listen(Some(first)) else { panic!("the event is kept") };
-        assert_eq!(missed.iter().map(|e| e.data.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(missed.iter().map(|e| &*e.data).collect::<Vec<_>>(), ["1", "2"]);
         assert!(matches!(events.listen(Some(first - 1)).0, Resumed::Reset));
     }
 
@@ -215,7 +238,14 @@ mod tests {
         for n in 0..KEPT + 5 {
             events.publish("call", Audience::All(Thing::Queues), &n);
         }
-        assert_eq!(events.kept().len(), KEPT);
-        assert_eq!(events.kept()[0].data, "5");
+        assert_eq!(events.kept().events.len(), KEPT);
+        assert_eq!(&*events.kept().events[0].data, "5");
+        let large = "x".repeat(KEPT_OCTETS / 4);
+        for _ in 0..8 {
+            events.publish("call", Audience::All(Thing::Queues), &large);
+        }
+        let kept = events.kept();
+        assert_eq!(kept.events.len(), 3, "four with their quotation marks are too large");
+        assert_eq!(kept.octets, kept.events.iter().map(|event| event.octets()).sum::<usize>());
     }
 }

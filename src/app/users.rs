@@ -1,5 +1,5 @@
 //! The use cases of `hotline user`: users whom the database keeps, changed beside the program that may run, which takes
-//! them up by itself ([`super::staff`]). Whom the settings name is changed in the settings.
+//! them up by itself (`app::staff`). Whom the settings name is changed in the settings.
 
 use super::{AppError, plan, setup};
 use crate::{
