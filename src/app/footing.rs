@@ -51,8 +51,7 @@ pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Known, S
     Ok(Known { hotlines: store.hotline_list().await?, kept, counted })
 }
 
-/// The same where the database is away: what was noted of it. No id and no ticket number is given twice. The users whom
-/// it keeps itself are not known until it is there.
+/// The same where the database is away: what was noted of it. No id and no ticket number is given twice.
 ///
 /// # Errors
 /// The spool's.
@@ -65,7 +64,7 @@ pub(super) async fn stand(store: &Store, spool: &Spool) -> Result<Known, StoreEr
     spool.footing_put(&footing).await?;
     // What an earlier run gave without the database waits in the spool still.
     store.number_lend(numbers, u32::try_from(spool.backlog()).unwrap_or(u32::MAX));
-    Ok(Known { hotlines: footing.hotlines, kept: Vec::new(), counted: NEVER })
+    Ok(Known { hotlines: footing.hotlines, kept: footing.staff, counted: NEVER })
 }
 
 impl App {
@@ -131,6 +130,8 @@ impl App {
     async fn note_database(&self, footing: &mut Footing) -> Result<(), StoreError> {
         let now = clock::now().wall;
         footing.hotlines = self.store.hotline_list().await?;
+        footing.staff = self.store.user_kept().await?;
+        footing.staff.retain(|user| user.active && user.seat.is_some());
         if !footing.numbers.as_ref().is_some_and(|block| self.store.number_is_of(block, now)) {
             footing.numbers = self.store.number_spare(now).await?;
         }

@@ -12,6 +12,7 @@ use crate::{
 };
 use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use sqlx::any::AnyRow;
 use std::collections::{BTreeMap, HashSet};
@@ -20,7 +21,7 @@ use std::collections::{BTreeMap, HashSet};
 const CHANGES: &str = "users";
 
 /// Who says what a user is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Keeper {
     /// `hotline.toml`.
     Settings,
@@ -38,7 +39,7 @@ impl Keeper {
 }
 
 /// What an agent's telephone does by registering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnRegister {
     /// The agent signs in at the console.
     Nothing,
@@ -63,7 +64,7 @@ impl OnRegister {
 }
 
 /// Where an agent of the database sits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserSeat {
     /// The telephone's user name.
     pub extension: Extension,
@@ -76,7 +77,7 @@ pub struct UserSeat {
 }
 
 /// One user.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UserRow {
     /// The name to sign in with.
     pub name: UserName,
@@ -88,7 +89,8 @@ pub struct UserRow {
     pub unit: Option<UnitCode>,
     /// The agent number, of an agent or supervisor.
     pub agent: Option<AgentNo>,
-    /// The password's hash, in PHC form.
+    /// The password's hash, in PHC form; leaves the table for nothing but a sign-in.
+    #[serde(skip)]
     pub password_hash: String,
     /// H(user:realm:password) by MD5, in hex; the user is the telephone's where there is a seat.
     pub sip_ha1_md5: Option<String>,

@@ -16,9 +16,11 @@ import time
 
 from lib import PROGRAM, Failed, Hotline, check, read_wav, until
 from phones import Phones
+from users import register
 
 BACK = 30
 AWAY = "数据库不可用"
+SECRET = "kept-by-the-database"
 
 
 class Manager:
@@ -181,14 +183,19 @@ def story(hotline, manager):
     check("the service manager is told", True, manager.status())
 
     print("a later start: ticket numbers were put by")
+    code, said = hotline.command("user", "add", "8121", "--role", "agent", "--password-stdin", said=SECRET + "\n")
+    check("the database keeps an agent", code == 0, said.strip().splitlines()[-1])
     hotline.stop()
     hotline.start()
-    until("the footing is noted", 10, lambda: footing(hotline).get("numbers"))
+    until("the footing is noted", 10, lambda: footing(hotline).get("numbers") and footing(hotline)["staff"])
+    check("no hash of a password for signing in is in it", "argon2" not in json.dumps(footing(hotline)))
     hotline.stop()
     postgres.stop("fast")
     put_by = footing(hotline)["numbers"]
     started_without(hotline, manager)
     check("its numbers are this start's alone", footing(hotline)["numbers"] is None, put_by)
+    answers = [register(hotline, "8121", secret, "SHA-256") for secret in (SECRET, "another-password")]
+    check("the telephone of the agent whom the database keeps registers, with its password alone", answers == [200, 401], answers)
     later = served(hotline, phones, ["13800000004"])
     postgres.start()
     all_there(hotline, legs + later, time.monotonic())

@@ -2,7 +2,7 @@
 
 use super::{Op, Spool};
 use crate::store::{
-    HotlineRow, NumberBlock, Result,
+    HotlineRow, NumberBlock, Result, UserRow,
     sql::{from_json, to_json},
 };
 use rusqlite::{Connection, OptionalExtension};
@@ -20,6 +20,9 @@ pub struct Footing {
     pub numbers: Option<NumberBlock>,
     /// The hotlines of the table.
     pub hotlines: Vec<HotlineRow>,
+    /// The users whom the database keeps and who sit at a telephone, without their passwords for signing in.
+    #[serde(default)]
+    pub staff: Vec<UserRow>,
 }
 
 impl Spool {
@@ -71,7 +74,7 @@ mod tests {
             active: true,
             detail: json!({}),
         }];
-        let footing = Footing { highest_id: 7, numbers, hotlines };
+        let footing = Footing { highest_id: 7, numbers, hotlines, staff: Vec::new() };
         assert!(footing.numbers.is_some());
         spool.footing_put(&Footing::default()).await.expect("is written");
         spool.footing_put(&footing).await.expect("is written");
