@@ -60,20 +60,7 @@ pub(super) fn recording_of(record: &CallRecord) -> Option<RecordingRow> {
     let id = record.recording?;
     let started_at = record.served_at?;
     let path = recording::path(std::path::Path::new(""), id).to_string_lossy().into_owned();
-    Some(RecordingRow {
-        id,
-        call: record.id,
-        ticket_no: None,
-        path,
-        state: "recording".to_owned(),
-        started_at,
-        ended_at: None,
-        duration_ms: 0,
-        shortened: false,
-        gaps: 0,
-        confidential: false,
-        detail: serde_json::Value::Null,
-    })
+    Some(RecordingRow::begun(id, record.id, path, started_at))
 }
 
 impl App {

@@ -43,6 +43,26 @@ pub struct RecordingRow {
     pub detail: Value,
 }
 
+impl RecordingRow {
+    /// A recording that has just begun.
+    pub fn begun(id: RecordingId, call: CallId, path: String, started_at: UnixMillis) -> Self {
+        RecordingRow {
+            id,
+            call,
+            ticket_no: None,
+            path,
+            state: "recording".to_owned(),
+            started_at,
+            ended_at: None,
+            duration_ms: 0,
+            shortened: false,
+            gaps: 0,
+            confidential: false,
+            detail: Value::Null,
+        }
+    }
+}
+
 /// Not confidential, or a call that the agent answered.
 const OR_OWN: &str =
     "(confidential = 0 OR EXISTS (SELECT 1 FROM call c WHERE c.id = recording.call_id AND c.agent = $?))";
@@ -75,32 +95,38 @@ fn read(row: &AnyRow) -> Result<RecordingRow> {
     })
 }
 
+const INSERT: &str = "INSERT INTO recording (id, call_id, ticket_no, path, state, started_at, day, ended_at, duration_ms, \
+     shortened, gaps, confidential, detail)";
 const COLUMNS: usize = 13;
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
+
+/// The values of [`INSERT`]'s columns.
+fn bound<'q>(query: Query<'q>, r: &RecordingRow, day: String) -> Result<Query<'q>> {
+    Ok(query
+        .bind(r.id.0 as i64)
+        .bind(r.call.0 as i64)
+        .bind(r.ticket_no.as_ref().map(|no| no.as_str().to_owned()))
+        .bind(r.path.clone())
+        .bind(r.state.clone())
+        .bind(r.started_at.0)
+        .bind(day)
+        .bind(r.ended_at.map(|at| at.0))
+        .bind(r.duration_ms)
+        .bind(i64::from(r.shortened))
+        .bind(r.gaps)
+        .bind(i64::from(r.confidential))
+        .bind(to_json(&r.detail)?))
+}
 
 /// Writes recordings that are not known yet; one that is stays as it is.
 pub(super) async fn insert_new(tx: &mut Tx, rows: &[RecordingRow], day: impl Fn(UnixMillis) -> String) -> Result<()> {
     for run in runs(rows) {
-        let sql = format!(
-            "INSERT INTO recording (id, call_id, ticket_no, path, state, started_at, day, ended_at, duration_ms, \
-             shortened, gaps, confidential, detail) VALUES {} ON CONFLICT (id) DO NOTHING RETURNING call_id",
-            values(run.len(), COLUMNS)
-        );
+        let values = values(run.len(), COLUMNS);
+        let sql = format!("{INSERT} VALUES {values} ON CONFLICT (id) DO NOTHING RETURNING call_id");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for r in run {
-            query = query
-                .bind(r.id.0 as i64)
-                .bind(r.call.0 as i64)
-                .bind(r.ticket_no.as_ref().map(|no| no.as_str().to_owned()))
-                .bind(r.path.as_str())
-                .bind(r.state.as_str())
-                .bind(r.started_at.0)
-                .bind(day(r.started_at))
-                .bind(r.ended_at.map(|at| at.0))
-                .bind(r.duration_ms)
-                .bind(i64::from(r.shortened))
-                .bind(r.gaps)
-                .bind(i64::from(r.confidential))
-                .bind(to_json(&r.detail)?);
+            query = bound(query, r, day(r.started_at))?;
         }
         for row in query.fetch_all(&mut tx.conn).await? {
             confidence::mark_recordings(tx, CallId(row.id("call_id")?)).await?;
@@ -117,29 +143,15 @@ impl Store {
         let day = self.day(r.started_at);
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO recording (id, call_id, ticket_no, path, state, started_at, day, ended_at, duration_ms, \
-                     shortened, gaps, confidential, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+                let sql = format!(
+                    "{INSERT} VALUES {} \
                      ON CONFLICT (id) DO UPDATE SET ticket_no = COALESCE(excluded.ticket_no, recording.ticket_no), \
                      state = excluded.state, ended_at = excluded.ended_at, duration_ms = excluded.duration_ms, shortened = excluded.shortened, \
                      gaps = excluded.gaps, confidential = excluded.confidential, detail = excluded.detail \
                      WHERE recording.state = 'recording' OR excluded.state <> 'recording'",
-                )
-                .bind(r.id.0 as i64)
-                .bind(r.call.0 as i64)
-                .bind(r.ticket_no.as_ref().map(|no| no.as_str().to_owned()))
-                .bind(r.path.as_str())
-                .bind(r.state.as_str())
-                .bind(r.started_at.0)
-                .bind(day)
-                .bind(r.ended_at.map(|at| at.0))
-                .bind(r.duration_ms)
-                .bind(i64::from(r.shortened))
-                .bind(r.gaps)
-                .bind(i64::from(r.confidential))
-                .bind(to_json(&r.detail)?)
-                .execute(&mut tx.conn)
-                .await?;
+                    values(1, COLUMNS)
+                );
+                bound(sqlx::query(AssertSqlSafe(sql)), &r, day)?.execute(&mut tx.conn).await?;
                 sqlx::query("UPDATE call SET recording_id = $1 WHERE id = $2")
                     .bind(r.id.0 as i64)
                     .bind(r.call.0 as i64)
@@ -235,20 +247,8 @@ mod tests {
     fn a_recording_comes_with_its_call_and_leaves_one_that_is_known_alone() {
         on_each(|store, now| async move {
             let calls = [store.new_id(), store.new_id()].map(|call| accepted(&store, call, now));
-            let row = |call: CallId| RecordingRow {
-                id: RecordingId(call.0 + 1_000_000),
-                call,
-                ticket_no: None,
-                path: format!("{call}.rec"),
-                state: "recording".to_owned(),
-                started_at: now,
-                ended_at: None,
-                duration_ms: 0,
-                shortened: false,
-                gaps: 0,
-                confidential: false,
-                detail: Value::Null,
-            };
+            let row =
+                |call: CallId| RecordingRow::begun(RecordingId(call.0 + 1_000_000), call, format!("{call}.rec"), now);
             // The word of the first one's beginning came, and that of its end.
             let known = row(calls[0].call);
             store.recording_upsert(known.clone()).await.unwrap();

@@ -40,18 +40,10 @@ fn call_row(id: u64, agent: Option<&str>, legs: Value, at: UnixMillis) -> CallRo
 
 fn recording_row(id: u64, call: u64, at: UnixMillis) -> RecordingRow {
     RecordingRow {
-        id: RecordingId(id),
-        call: CallId(call),
-        ticket_no: None,
-        path: format!("{id}"),
         state: "complete".into(),
-        started_at: at,
         ended_at: Some(at),
         duration_ms: 1,
-        shortened: false,
-        gaps: 0,
-        confidential: false,
-        detail: Value::Null,
+        ..RecordingRow::begun(RecordingId(id), CallId(call), format!("{id}"), at)
     }
 }
 

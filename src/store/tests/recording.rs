@@ -7,18 +7,8 @@ fn a_recording_that_is_over_stays_over() {
     on_each(|store, t| async move {
         let id = store.new_id();
         let begun = RecordingRow {
-            id: crate::ids::RecordingId(id),
-            call: CallId(id),
             ticket_no: Some("261122010000421".into()),
-            path: "a/b".into(),
-            state: "recording".into(),
-            started_at: t,
-            ended_at: None,
-            duration_ms: 0,
-            shortened: false,
-            gaps: 0,
-            confidential: false,
-            detail: Value::Null,
+            ..RecordingRow::begun(crate::ids::RecordingId(id), CallId(id), "a/b".into(), t)
         };
         store.recording_upsert(begun.clone()).await.unwrap();
         let unknown = store.recording_end(crate::ids::RecordingId(store.new_id()), 5000, false, false).await;
@@ -38,21 +28,13 @@ fn a_recording_that_is_over_stays_over() {
 fn a_closed_recording_is_not_opened_again() {
     use crate::ids::RecordingId;
     on_each(|store, t| async move {
+        let id = RecordingId(t.0 as u64);
         let row = |state: &str, duration_ms| RecordingRow {
-            id: RecordingId(t.0 as u64),
-            call: CallId(t.0 as u64),
-            ticket_no: None,
-            path: "00/1.hlrec".into(),
             state: state.into(),
-            started_at: t,
-            ended_at: None,
             duration_ms,
-            shortened: false,
-            gaps: 0,
-            confidential: false,
-            detail: Value::Null,
+            ..RecordingRow::begun(id, CallId(id.0), "00/1.hlrec".into(), t)
         };
-        let state = || async { store.recording_get(RecordingId(t.0 as u64)).await.unwrap().state };
+        let state = || async { store.recording_get(id).await.unwrap().state };
         store.recording_upsert(row("recording", 0)).await.unwrap();
         store.recording_upsert(row("complete", 5_000)).await.unwrap();
         // The word of its beginning, held up while the database was away.
